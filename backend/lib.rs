@@ -1,0 +1,1 @@
+//! See what a memory-bounded KV cache keeps and forgets.
