@@ -1,1 +1,38 @@
-//! See what a memory-bounded KV cache keeps and forgets.
+//! See what a memory-bounded KV cache keeps and forgets, per layer and head, while a language model writes.
+//!
+//! # How the crate is laid out
+//!
+//! ```text
+//!  A <- B reads "B may use A"
+//!
+//!  trace (values) <- policy <- cache (ledger, replay) <- cache::bounded <- model <- engine <- cli
+//!        ^                                                                                     |
+//!        +---- trace (files) <- analysis <-----------------------------------------------------+
+//! ```
+//!
+//! - [`trace`] is the public contract: what a run kept and forgot. Values are pure; files need the feature `tables`.
+//! - [`policy`] ranks tokens, [`cache`] applies the ranking: one pure ledger decides, the tensors follow it.
+//! - `model` and `engine` (feature `generate`) run a language model with retention gates and a bounded cache.
+//! - [`analysis`] turns a trace into facts about heads. Slices in, values out.
+//! - `cli` (feature `tables`) is the command line; only its printer writes to the standard streams.
+//!
+//! # What always holds
+//!
+//! - A token enters a head at its position and leaves at most once, so a run is one interval per
+//!   (layer, KV head, position); nothing is tokens x tokens.
+//! - Positions are absolute and come from the number of tokens seen, never from a cache's length.
+//! - A token evicted at a cut was still visible to the query of the pass before it.
+//! - Retention ranks tokens; it never touches attention at inference.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod analysis;
+pub mod cache;
+#[cfg(feature = "tables")]
+pub mod cli;
+#[cfg(feature = "generate")]
+pub mod engine;
+#[cfg(feature = "generate")]
+pub mod model;
+pub mod policy;
+pub mod text;
+pub mod trace;

@@ -1,0 +1,3 @@
+//! From a trace to facts about its heads. Slices in, values out.
+
+pub mod facts;

@@ -1,0 +1,204 @@
+//! Keys and values of one sequence: tensors in preallocated buffers that follow the ledger's decisions.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+/// One layer's keys and values.
+///
+/// Buffers are `(kv_heads, capacity, head_dim)`. A column holds one slot of every head. When heads keep different
+/// numbers of entries, the shorter ones leave unused columns between their survivors (packed to the left at the last
+/// cut) and the entries that came after; those columns are masked, and never scored, kept or counted.
+#[derive(Debug)]
+pub struct LayerCache {
+    keys: Tensor,
+    values: Tensor,
+    /// Columns in use.
+    columns: usize,
+    /// Columns in use right after the last cut.
+    packed: usize,
+    /// Per head, survivors of the last cut; at most `packed`.
+    survivors: Vec<usize>,
+    /// Columns to make room for at once: where the next cut is expected.
+    expected: usize,
+}
+
+/// Columns by which a cache grows at least.
+const GROWTH: usize = 64;
+
+impl LayerCache {
+    fn new(kv_heads: usize, head_dim: usize, expected: usize, dtype: DType, device: &Device) -> Result<Self> {
+        let empty = || Tensor::zeros((kv_heads, 0, head_dim), dtype, device);
+        Ok(Self { keys: empty()?, values: empty()?, columns: 0, packed: 0, survivors: vec![0; kv_heads], expected })
+    }
+
+    /// Columns in use.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Whether some head has unused columns.
+    pub fn is_ragged(&self) -> bool {
+        self.survivors.iter().any(|&count| count < self.packed)
+    }
+
+    /// The column of a head's `slot`-th entry.
+    pub fn column(&self, head: usize, slot: usize) -> usize {
+        let survivors = self.survivors[head];
+        if slot < survivors { slot } else { self.packed + slot - survivors }
+    }
+
+    /// Whether a head uses a column.
+    pub fn is_used(&self, head: usize, column: usize) -> bool {
+        column < self.survivors[head] || (self.packed..self.columns).contains(&column)
+    }
+
+    /// Allocated bytes of keys and values.
+    pub fn bytes(&self) -> u64 {
+        2 * (self.keys.elem_count() * self.keys.dtype().size_in_bytes()) as u64
+    }
+
+    /// The first `columns` columns of keys and values, each `(kv_heads, columns, head_dim)`, without a copy.
+    ///
+    /// # Errors
+    /// When fewer columns are in use.
+    pub fn view(&self, columns: usize) -> Result<(Tensor, Tensor)> {
+        Ok((self.keys.narrow(1, 0, columns)?, self.values.narrow(1, 0, columns)?))
+    }
+
+    /// Appends `(kv_heads, new, head_dim)` keys (after rotation) and values.
+    ///
+    /// # Errors
+    /// When shapes do not fit or memory runs out.
+    pub fn append(&mut self, keys: &Tensor, values: &Tensor) -> Result<()> {
+        let columns = self.columns + keys.dim(1)?;
+        if columns > self.keys.dim(1)? {
+            // A first fill is exact: a long prompt is about to be cut. Later growth is by an eighth, so that a full
+            // cache neither copies itself at every token nor holds twice what it needs.
+            let grown = if self.columns == 0 { columns } else { columns + (columns / 8).max(GROWTH) };
+            self.reallocate(grown.max(self.expected))?;
+        }
+        self.keys.slice_set(&keys.contiguous()?, 1, self.columns)?;
+        self.values.slice_set(&values.contiguous()?, 1, self.columns)?;
+        self.columns = columns;
+        Ok(())
+    }
+
+    /// Keeps only the given slots of each head (`None`: all of them), in order.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn keep(&mut self, kept: &[Option<Vec<u32>>]) -> Result<()> {
+        if kept.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let columns_of = |head: usize| -> Vec<usize> {
+            match &kept[head] {
+                Some(slots) => slots.iter().map(|&slot| self.column(head, slot as usize)).collect(),
+                None => (0..self.columns).filter(|&column| self.is_used(head, column)).collect(),
+            }
+        };
+        let columns: Vec<Vec<usize>> = (0..kept.len()).map(columns_of).collect();
+        let longest = columns.iter().map(Vec::len).max().unwrap_or(0);
+        let capacity = self.keys.dim(1)?;
+        // Rows of the buffer seen as (kv_heads * capacity, head_dim); shorter heads repeat their first row as filler.
+        let rows = columns.iter().enumerate().flat_map(|(head, columns)| {
+            (0..longest).map(move |i| (head * capacity + columns.get(i).copied().unwrap_or(0)) as u32)
+        });
+        let rows = Tensor::from_vec(rows.collect::<Vec<u32>>(), kept.len() * longest, self.keys.device())?;
+        let room = self.expected.max(longest + GROWTH);
+        for buffer in [&mut self.keys, &mut self.values] {
+            let (heads, _, head_dim) = buffer.dims3()?;
+            let picked = (longest > 0)
+                .then(|| buffer.flatten(0, 1)?.index_select(&rows, 0)?.reshape((heads, longest, head_dim)))
+                .transpose()?;
+            // After a long prompt is cut, its memory is given back.
+            if capacity > room + room / 4 {
+                *buffer = Tensor::zeros((heads, room, head_dim), buffer.dtype(), buffer.device())?;
+            }
+            if let Some(picked) = picked {
+                buffer.slice_set(&picked, 1, 0)?;
+            }
+        }
+        self.survivors = columns.iter().map(Vec::len).collect();
+        self.packed = longest;
+        self.columns = longest;
+        Ok(())
+    }
+
+    fn reallocate(&mut self, capacity: usize) -> Result<()> {
+        for buffer in [&mut self.keys, &mut self.values] {
+            let (heads, _, head_dim) = buffer.dims3()?;
+            let grown = Tensor::zeros((heads, capacity, head_dim), buffer.dtype(), buffer.device())?;
+            if self.columns > 0 {
+                grown.slice_set(&buffer.narrow(1, 0, self.columns)?.contiguous()?, 1, 0)?;
+            }
+            *buffer = grown;
+        }
+        Ok(())
+    }
+}
+
+/// One sequence's cache over all layers. It counts the tokens it has seen itself: a position is never a length.
+#[derive(Debug)]
+pub struct SequenceCache {
+    layers: Vec<LayerCache>,
+    kv_heads: usize,
+    seen: usize,
+    peak: u64,
+}
+
+impl SequenceCache {
+    /// An empty cache. `expected` is the number of entries a head holds when it is next cut, 0 if it never is.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn new(
+        layers: usize,
+        kv_heads: usize,
+        head_dim: usize,
+        expected: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let layers = (0..layers).map(|_| LayerCache::new(kv_heads, head_dim, expected, dtype, device));
+        Ok(Self { layers: layers.collect::<Result<_>>()?, kv_heads, seen: 0, peak: 0 })
+    }
+
+    /// Tokens that entered so far: the next one's position.
+    pub fn seen(&self) -> usize {
+        self.seen
+    }
+
+    /// One layer.
+    pub fn layer(&self, layer: usize) -> &LayerCache {
+        &self.layers[layer]
+    }
+
+    /// One layer, to append to.
+    pub fn layer_mut(&mut self, layer: usize) -> &mut LayerCache {
+        &mut self.layers[layer]
+    }
+
+    /// Counts a pass's tokens once all layers have appended them.
+    pub fn advance(&mut self, tokens: usize) {
+        self.seen += tokens;
+        self.peak = self.peak.max(self.bytes());
+    }
+
+    /// Follows a cut: per head, layer by layer, the slots that stay, or `None` for all.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn keep(&mut self, kept: &[Option<Vec<u32>>]) -> Result<()> {
+        self.layers.iter_mut().zip(kept.chunks(self.kv_heads)).try_for_each(|(layer, kept)| layer.keep(kept))
+    }
+
+    /// Allocated bytes now.
+    pub fn bytes(&self) -> u64 {
+        self.layers.iter().map(LayerCache::bytes).sum()
+    }
+
+    /// Most bytes ever allocated.
+    pub fn peak_bytes(&self) -> u64 {
+        self.peak
+    }
+}

@@ -1,0 +1,165 @@
+//! Draws the next token from logits, and says how likely the draw was.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// How tokens are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sampling {
+    /// Always the most likely token; the lowest id among equals.
+    Greedy,
+    /// From the softmax of `logits / temperature`, cut to the smallest set of most likely tokens whose mass reaches
+    /// `top_p`.
+    Nucleus {
+        /// Above 0; 1 leaves the model's distribution.
+        temperature: f64,
+        /// In (0, 1]; 1 keeps every token.
+        top_p: f64,
+    },
+}
+
+/// A drawn token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Drawn {
+    /// Vocabulary index.
+    pub id: u32,
+    /// Natural log of its probability in the distribution it was drawn from.
+    pub logprob: f32,
+    /// Entropy of that distribution, in nats.
+    pub entropy: f32,
+}
+
+/// A way of drawing and the state of its random numbers: the same seed gives the same draws.
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    sampling: Sampling,
+    rng: StdRng,
+}
+
+impl Sampler {
+    /// A sampler whose draws follow from `seed`.
+    pub fn new(sampling: Sampling, seed: u64) -> Self {
+        Self { sampling, rng: StdRng::seed_from_u64(seed) }
+    }
+
+    /// Draws from finite `logits`; `None` when there are none or one is not a number.
+    pub fn draw(&mut self, logits: &[f32]) -> Option<Drawn> {
+        match self.sampling {
+            Sampling::Greedy => {
+                let distribution = Distribution::softmax(logits, 1.0)?;
+                let best = (0..logits.len()).reduce(|best, i| if logits[i] > logits[best] { i } else { best })?;
+                Some(distribution.drawn(best))
+            }
+            Sampling::Nucleus { temperature, top_p } => {
+                let mut distribution = Distribution::softmax(logits, temperature)?;
+                if top_p < 1.0 {
+                    distribution.keep_nucleus(top_p);
+                }
+                let ticket = self.rng.random::<f64>();
+                Some(distribution.drawn(distribution.at(ticket)))
+            }
+        }
+    }
+}
+
+/// Probabilities in f64, so that a vocabulary's worth of small ones still sums to 1.
+struct Distribution {
+    probabilities: Vec<f64>,
+}
+
+impl Distribution {
+    fn softmax(logits: &[f32], temperature: f64) -> Option<Self> {
+        if logits.is_empty() || logits.iter().any(|logit| !logit.is_finite()) {
+            return None;
+        }
+        let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let weights: Vec<f64> = logits.iter().map(|&l| ((f64::from(l) - highest) / temperature).exp()).collect();
+        Some(Self { probabilities: weights }.normalised())
+    }
+
+    fn normalised(mut self) -> Self {
+        let total: f64 = self.probabilities.iter().sum();
+        self.probabilities.iter_mut().for_each(|p| *p /= total);
+        self
+    }
+
+    fn keep_nucleus(&mut self, top_p: f64) {
+        let mut order: Vec<usize> = (0..self.probabilities.len()).collect();
+        order.sort_unstable_by(|&a, &b| self.probabilities[b].total_cmp(&self.probabilities[a]).then(a.cmp(&b)));
+        let mut mass = 0.0;
+        let inside = order.iter().take_while(|&&i| {
+            let open = mass < top_p;
+            mass += self.probabilities[i];
+            open
+        });
+        let cut = inside.count();
+        order[cut..].iter().for_each(|&i| self.probabilities[i] = 0.0);
+        *self = Self { probabilities: std::mem::take(&mut self.probabilities) }.normalised();
+    }
+
+    /// The token in whose share of [0, 1) the ticket falls.
+    fn at(&self, ticket: f64) -> usize {
+        let mut below = 0.0;
+        let hit = self.probabilities.iter().position(|p| {
+            below += p;
+            ticket < below
+        });
+        // Rounding may leave the sum a hair under 1: the last possible token takes the rest.
+        hit.or_else(|| self.probabilities.iter().rposition(|&p| p > 0.0)).unwrap_or(0)
+    }
+
+    fn drawn(&self, index: usize) -> Drawn {
+        let terms = self.probabilities.iter().filter(|&&p| p > 0.0).map(|p| -p * p.ln());
+        Drawn {
+            id: index as u32,
+            logprob: self.probabilities[index].ln() as f32,
+            entropy: terms.sum::<f64>().max(0.0) as f32,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn greedy_takes_the_lowest_id_among_equals() {
+        let drawn = Sampler::new(Sampling::Greedy, 0).draw(&[1.0, 3.0, 3.0]).unwrap();
+        assert_eq!(drawn.id, 1);
+        let p = 1.0 / (2.0 + (-2.0f64).exp());
+        assert!((f64::from(drawn.logprob) - p.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_seed_repeats_its_draws_and_frequencies_follow_the_logits() {
+        let logits = [0.0f32, 1.0, 2.0, -1.0];
+        let sampling = Sampling::Nucleus { temperature: 1.0, top_p: 1.0 };
+        let draws = |seed| {
+            let mut sampler = Sampler::new(sampling, seed);
+            (0..20_000).map(|_| sampler.draw(&logits).unwrap().id).collect::<Vec<_>>()
+        };
+        assert_eq!(draws(5), draws(5));
+        assert_ne!(draws(5), draws(6));
+        let total: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
+        for (id, &logit) in logits.iter().enumerate() {
+            let share = draws(5).iter().filter(|&&d| d == id as u32).count() as f64 / 20_000.0;
+            assert!((share - f64::from(logit).exp() / total).abs() < 0.015);
+        }
+    }
+
+    #[test]
+    fn a_nucleus_never_yields_what_it_cut_and_states_the_renormalised_probability() {
+        let logits = [4.0f32, 3.0, 0.0, 0.0];
+        let mut sampler = Sampler::new(Sampling::Nucleus { temperature: 1.0, top_p: 0.9 }, 1);
+        let drawn: Vec<Drawn> = (0..2000).map(|_| sampler.draw(&logits).unwrap()).collect();
+        assert!(drawn.iter().all(|d| d.id < 2));
+        let first = drawn.iter().find(|d| d.id == 0).unwrap();
+        assert!((first.logprob.exp() - 1.0 / (1.0 + (-1.0f32).exp())).abs() < 1e-6);
+    }
+
+    #[test]
+    fn logits_that_are_not_numbers_cannot_be_drawn_from() {
+        assert_eq!(Sampler::new(Sampling::Greedy, 0).draw(&[1.0, f32::NAN]), None);
+        assert_eq!(Sampler::new(Sampling::Greedy, 0).draw(&[]), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! Exact attention of new queries over one layer's cache, in blocks of queries.
+//!
+//! Memory is O(block x columns): a prompt's T x T scores never exist. Query heads of a group share their KV head's
+//! keys in one product; no key is copied per query head.
+
+use candle_core::{DType, Result, Tensor};
+
+use crate::cache::bounded::LayerCache;
+
+/// Queries attended at once unless told otherwise.
+pub const QUERY_BLOCK: usize = 128;
+
+/// Attention of a layer's newest tokens.
+pub struct Attend<'a> {
+    /// The layer's cache; the queries' own keys are its last columns.
+    pub cache: &'a LayerCache,
+    /// Factor on the logits.
+    pub scale: f64,
+    /// Queries attended at once.
+    pub block: usize,
+    /// Whether to sum what each column received.
+    pub record: bool,
+}
+
+/// What attention gives back.
+pub struct Attended {
+    /// `(tokens, query_heads * head_dim)`.
+    pub output: Tensor,
+    /// `(kv_heads, columns)` in f32: probability received, summed over queries, mean over the group.
+    pub received: Option<Vec<Vec<f32>>>,
+}
+
+impl Attend<'_> {
+    /// Attends `queries`, `(query_heads, tokens, head_dim)` after rotation.
+    ///
+    /// # Errors
+    /// When shapes do not fit or memory runs out.
+    pub fn run(&self, queries: &Tensor) -> Result<Attended> {
+        let (query_heads, tokens, _) = queries.dims3()?;
+        let queries = (queries * self.scale)?;
+        let mut blocks = Vec::with_capacity(tokens.div_ceil(self.block));
+        let mut received = None;
+        for start in (0..tokens).step_by(self.block) {
+            let count = self.block.min(tokens - start);
+            let block = queries.narrow(1, start, count)?;
+            let (output, mass) = self.block(&block, self.cache.columns() - tokens + start)?;
+            blocks.push(output);
+            if let Some(mass) = mass {
+                accumulate(received.get_or_insert_with(|| vec![vec![0.0; self.cache.columns()]; mass.len()]), &mass);
+            }
+        }
+        let output = if blocks.len() == 1 { blocks.swap_remove(0) } else { Tensor::cat(&blocks, 1)? };
+        // (query_heads, tokens, head_dim) -> (tokens, query_heads * head_dim)
+        let output = output.transpose(0, 1)?.reshape((tokens, query_heads * output.dim(2)?))?;
+        Ok(Attended { output, received })
+    }
+
+    /// One block of queries, the first of which stands in column `first`.
+    fn block(&self, queries: &Tensor, first: usize) -> Result<(Tensor, Option<Vec<Vec<f32>>>)> {
+        let (query_heads, count, head_dim) = queries.dims3()?;
+        let columns = first + count;
+        let (keys, values) = self.cache.view(columns)?;
+        let kv_heads = keys.dim(0)?;
+        let group = query_heads / kv_heads;
+        let folded = queries.reshape((kv_heads, group * count, head_dim))?;
+        let mut scores = folded.matmul(&keys.transpose(1, 2)?)?.to_dtype(DType::F32)?;
+        if let Some(mask) = self.mask(first, count, kv_heads, scores.device())? {
+            scores = scores.reshape((kv_heads, group, count, columns))?.broadcast_add(&mask)?;
+        }
+        let scores = scores.reshape((kv_heads, group * count, columns))?;
+        let weights = candle_nn::ops::softmax_last_dim(&scores)?;
+        let mass = self.record.then(|| (weights.sum(1)? / group as f64)?.to_vec2::<f32>()).transpose()?;
+        let output = weights.to_dtype(values.dtype())?.matmul(&values)?;
+        Ok((output.reshape((query_heads, count, head_dim))?, mass))
+    }
+
+    /// What is added to scores: 0 where a query may look, -inf where not. `None` when every query sees every column.
+    /// Shape `(1 or kv_heads, 1, queries, columns)`.
+    fn mask(
+        &self,
+        first: usize,
+        count: usize,
+        kv_heads: usize,
+        device: &candle_core::Device,
+    ) -> Result<Option<Tensor>> {
+        let ragged = self.cache.is_ragged();
+        if count == 1 && !ragged {
+            return Ok(None);
+        }
+        let (columns, heads) = (first + count, if ragged { kv_heads } else { 1 });
+        let mut mask = vec![0f32; heads * count * columns];
+        for (row, cells) in mask.chunks_mut(columns).enumerate() {
+            let (head, query) = (row / count, row % count);
+            cells[first + query + 1..].fill(f32::NEG_INFINITY);
+            if ragged {
+                let unused = (0..=first + query).filter(|&column| !self.cache.is_used(head, column));
+                unused.for_each(|column| cells[column] = f32::NEG_INFINITY);
+            }
+        }
+        Tensor::from_vec(mask, (heads, 1, count, columns), device).map(Some)
+    }
+}
+
+fn accumulate(total: &mut [Vec<f32>], mass: &[Vec<f32>]) {
+    for (total, mass) in total.iter_mut().zip(mass) {
+        total.iter_mut().zip(mass).for_each(|(t, m)| *t += m);
+    }
+}

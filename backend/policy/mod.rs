@@ -1,0 +1,71 @@
+//! Eviction policies as pure functions over what a cache remembers about its tokens.
+//!
+//! A policy is six independent choices. The *scorer* is an [`EvictionPolicy`]; the *trigger*, the *protected set* and
+//! the *allocator* are one [`CutRule`]; *group reduction* happens where evidence is made, and *positions* are always
+//! the original ones. [`PolicyKind`] names the scorers a user may ask for.
+
+pub mod cut_rule;
+pub mod kind;
+pub mod random;
+pub mod recency;
+pub mod retention;
+pub mod survivors;
+
+use crate::trace::step::KvHead;
+
+pub use cut_rule::{CutRule, FloorCounting, Protect, Scope};
+pub use kind::{PolicyKind, UnknownPolicy};
+
+/// What a scorer needs to know about a token beside its position. The engine collects only what is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Evidence {
+    /// `log_beta`, from retention gates.
+    pub log_beta: bool,
+    /// Euclidean norm of the key after RoPE.
+    pub key_norm: bool,
+}
+
+/// One KV head's cache as a scorer sees it: one entry per slot, in ascending position.
+///
+/// A column that the scorer did not ask for (see [`EvictionPolicy::evidence`]) may be empty.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadView<'a> {
+    /// Whose cache it is.
+    pub head: KvHead,
+    /// Absolute positions.
+    pub positions: &'a [u32],
+    /// Nats, at most 0.
+    pub log_beta: &'a [f32],
+    /// Norms of the cached keys.
+    pub key_norm: &'a [f32],
+    /// Tokens seen, those of the latest pass included.
+    pub tokens_seen: u32,
+}
+
+/// Ranks cached tokens: the higher its score, the longer a token stays.
+pub trait EvictionPolicy: Send + Sync {
+    /// Stable name written to the trace, e.g. `"trimkv"`.
+    fn name(&self) -> &'static str;
+    /// The columns that [`EvictionPolicy::score`] reads.
+    fn evidence(&self) -> Evidence {
+        Evidence::default()
+    }
+    /// Scores every slot of `head`, in slot order. Scores are compared within a head, and across heads when budgets
+    /// are pooled; they must be finite.
+    fn score(&self, head: &HeadView<'_>) -> Vec<f32>;
+}
+
+/// A scorer and the rule by which it is applied. `rule: None` is the full cache.
+pub struct Policy {
+    /// Ranks tokens.
+    pub scorer: Box<dyn EvictionPolicy>,
+    /// When and how much to cut; `None` never cuts.
+    pub rule: Option<CutRule>,
+}
+
+impl Policy {
+    /// The full cache: nothing is ever evicted.
+    pub fn full() -> Self {
+        Self { scorer: Box::new(recency::Recency::full()), rule: None }
+    }
+}

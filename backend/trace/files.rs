@@ -1,0 +1,78 @@
+//! Names and places of a trace's files, and writing them so that a name never stands for half a file.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::error::TraceError;
+
+/// File names within a trace.
+pub mod name {
+    /// What was run.
+    pub const MANIFEST: &str = "manifest.json";
+    /// One row per token.
+    pub const TOKENS: &str = "tokens.parquet";
+    /// One row per (layer, head, position).
+    pub const LIFETIMES: &str = "lifetimes.parquet";
+    /// One row per (cut, layer, head).
+    pub const CUTS: &str = "cuts.parquet";
+    /// One row per pass.
+    pub const STEPS: &str = "steps.parquet";
+    /// One row per (layer, head, position).
+    pub const ATTENTION: &str = "attention.parquet";
+    /// Logits of every position.
+    pub const LOGITS: &str = "logits.safetensors";
+    /// What a run in progress has recorded; gone once it is finished.
+    pub const JOURNAL: &str = "journal.bin";
+}
+
+/// Where a trace is while it is being written: `<name>.partial`.
+pub fn partial(target: &Path) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    target.with_file_name(name)
+}
+
+/// Writes a file under a temporary name and gives it its own once it is whole.
+///
+/// # Errors
+/// When it cannot be written; the name then stands for what it stood for before.
+pub fn write_whole<T>(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<T, TraceError>,
+) -> Result<T, TraceError> {
+    let failed = |source: io::Error| TraceError::write(path, &source);
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    let attempt = || {
+        let mut file = BufWriter::new(File::create(&temporary).map_err(failed)?);
+        let value = write(&mut file)?;
+        file.flush().map_err(failed)?;
+        fs::rename(&temporary, path).map_err(failed)?;
+        Ok(value)
+    };
+    attempt().inspect_err(|_| {
+        // The first error is the one to report; a leftover is named .tmp and harms nobody.
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_leftover() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        write_whole(&path, |file| file.write_all(b"old").map_err(|e| TraceError::write(&path, &e))).unwrap();
+        let failing = write_whole::<()>(&path, |file| {
+            file.write_all(b"new").map_err(|e| TraceError::write(&path, &e))?;
+            Err(TraceError::WriterGone)
+        });
+        assert!(failing.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

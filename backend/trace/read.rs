@@ -1,0 +1,137 @@
+//! Reads a trace back: finished, still running, or killed.
+
+use std::path::{Path, PathBuf};
+
+use super::check::{self, LifetimeColumns, RowProblem};
+use super::columns::Table;
+use super::error::TraceError;
+use super::files::{name, partial};
+use super::journal;
+use super::manifest::{Manifest, SCHEMA_MAJOR, Status};
+use super::recording::Recording;
+use super::step::Shape;
+use super::tables::read_parquet;
+
+/// A trace in memory.
+#[derive(Debug)]
+pub struct Trace {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// What was run; its status tells a run in progress from one that was killed.
+    pub manifest: Manifest,
+    /// What happened.
+    pub recording: Recording,
+}
+
+impl Trace {
+    /// Reads and checks a trace. A run that is not finished is found under its final name too.
+    ///
+    /// # Errors
+    /// When it is missing, newer than this program, damaged, or breaks a rule of the format; the file and the row are
+    /// named.
+    pub fn open(path: &Path) -> Result<Self, TraceError> {
+        let unfinished = partial(path);
+        let path = if !path.exists() && unfinished.exists() { &unfinished } else { path };
+        let mut manifest = read_manifest(path)?;
+        let journal = path.join(name::JOURNAL);
+        let recording = if journal.exists() {
+            manifest.status = if journal::is_being_written(&journal) { Status::Running } else { Status::Interrupted };
+            journal::read(&journal, manifest.shape())?
+        } else {
+            read_tables(path, &manifest)?
+        };
+        manifest.seen = recording.lifetimes.seen();
+        let generated = recording.tokens.iter().filter(|token| token.origin == super::step::Origin::Generated);
+        manifest.generated.tokens = generated.count() as u32;
+        Ok(Self { path: path.to_owned(), manifest, recording })
+    }
+}
+
+/// Reads and checks `manifest.json`.
+///
+/// # Errors
+/// When it is missing, not a manifest, or of a newer schema.
+pub fn read_manifest(directory: &Path) -> Result<Manifest, TraceError> {
+    let path = directory.join(name::MANIFEST);
+    let problem = |problem: String| TraceError::Manifest { path: path.clone(), problem };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound || !directory.is_dir() => {
+            return Err(if directory.exists() {
+                TraceError::NotATrace(directory.to_owned())
+            } else {
+                TraceError::Read { path: directory.to_owned(), problem: "there is no such trace".to_owned() }
+            });
+        }
+        Err(error) => return Err(TraceError::Read { path, problem: error.to_string() }),
+    };
+    let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| problem(error.to_string()))?;
+    let schema = json.get("schema").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    // The schema first: a newer manifest may hold what this version cannot parse.
+    match schema.strip_prefix("trimkv-trace/").and_then(|version| version.split('.').next()?.parse::<u32>().ok()) {
+        Some(major) if major > SCHEMA_MAJOR => return Err(TraceError::NewerSchema { path, schema }),
+        Some(SCHEMA_MAJOR) => {}
+        _ => return Err(problem(format!("its schema is {schema:?}, not trimkv-trace/{SCHEMA_MAJOR}"))),
+    }
+    let manifest: Manifest = serde_json::from_value(json).map_err(|error| problem(error.to_string()))?;
+    let Shape { layers, kv_heads } = manifest.shape();
+    let most = usize::from(u16::MAX);
+    if layers == 0 || kv_heads == 0 || layers > most || kv_heads > most {
+        return Err(problem(format!("{layers} layers of {kv_heads} KV heads cannot be")));
+    }
+    Ok(manifest)
+}
+
+fn read_tables(directory: &Path, manifest: &Manifest) -> Result<Recording, TraceError> {
+    let (path, frame) = table(directory, name::TOKENS)?;
+    let tokens = Table::new(&frame, &path);
+    let at_row = |path: &Path, RowProblem { row, problem }| TraceError::Row { path: path.to_owned(), row, problem };
+    check::positions_are_dense(&tokens.u32("position")?).map_err(|problem| at_row(&path, problem))?;
+    let mut recording = Recording::new(manifest.shape());
+    recording.tokens = journal::tokens_of(&tokens)?;
+
+    let (path, frame) = table(directory, name::LIFETIMES)?;
+    let columns = lifetime_columns(&Table::new(&frame, &path))?;
+    let heads = manifest.shape().heads();
+    // A foreign manifest need not say how many tokens were seen; the table does.
+    let seen = if manifest.seen > 0 { manifest.seen } else { (columns.position.len() / heads) as u32 };
+    recording.lifetimes =
+        check::lifetimes(&columns, manifest.shape(), seen).map_err(|problem| at_row(&path, problem))?;
+
+    if directory.join(name::CUTS).exists() {
+        let (path, frame) = table(directory, name::CUTS)?;
+        recording.cuts = journal::cuts_of(&Table::new(&frame, &path))?;
+    }
+    if directory.join(name::STEPS).exists() {
+        let (path, frame) = table(directory, name::STEPS)?;
+        recording.steps = journal::steps_of(&Table::new(&frame, &path))?;
+    }
+    if directory.join(name::ATTENTION).exists() {
+        let (path, frame) = table(directory, name::ATTENTION)?;
+        let mass = Table::new(&frame, &path).f32("mass")?;
+        if mass.len() != heads * seen as usize {
+            let problem = format!("{} rows where {heads} heads x {seen} tokens are needed", mass.len());
+            return Err(TraceError::Table { path, problem });
+        }
+        recording.attention = mass.chunks(seen.max(1) as usize).map(<[f32]>::to_vec).collect();
+    }
+    Ok(recording)
+}
+
+fn table(directory: &Path, name: &str) -> Result<(PathBuf, polars::frame::DataFrame), TraceError> {
+    let path = directory.join(name);
+    let frame = read_parquet(&path)?;
+    Ok((path, frame))
+}
+
+fn lifetime_columns(table: &Table<'_>) -> Result<LifetimeColumns, TraceError> {
+    let optional = |name| if table.has(name) { table.optional_f32(name) } else { Ok(Vec::new()) };
+    Ok(LifetimeColumns {
+        layer: table.u32("layer")?,
+        head: table.u32("head")?,
+        position: table.u32("position")?,
+        log_beta: optional("log_beta")?,
+        evicted_at: table.optional_u32("evicted_at")?,
+        last_score: optional("last_score")?,
+    })
+}

@@ -1,0 +1,169 @@
+//! The columns of the trace's tables, and Parquet files of them.
+
+use std::fs::File;
+use std::path::Path;
+
+use polars::prelude::*;
+
+use super::error::TraceError;
+use super::files::write_whole;
+use super::grid::Grid;
+use super::manifest::SCHEMA;
+use super::recording::{CutRow, Recording, StepRow};
+use super::step::{Eviction, KvHead, TokenRecord};
+
+/// Builds a frame from columns of equal length.
+pub fn frame(columns: Vec<Column>) -> DataFrame {
+    // Only our own columns come here; unequal lengths would be a bug of this module.
+    DataFrame::new_infer_height(columns).unwrap_or_default()
+}
+
+/// `tokens`, from position `first` on.
+pub fn tokens(tokens: &[TokenRecord], first: u32) -> DataFrame {
+    let column = |name: &str, value: fn(&TokenRecord) -> Option<f32>| {
+        Column::new(name.into(), tokens.iter().map(value).collect::<Vec<_>>())
+    };
+    let text = |name: &str, value: fn(&TokenRecord) -> Option<&str>| {
+        Column::new(name.into(), tokens.iter().map(value).collect::<Vec<_>>())
+    };
+    frame(vec![
+        Column::new("position".into(), (first..first + tokens.len() as u32).collect::<Vec<_>>()),
+        Column::new("token_id".into(), tokens.iter().map(|token| token.id).collect::<Vec<_>>()),
+        text("text", |token| token.text.as_deref()),
+        text("origin", |token| Some(token.origin.as_str())),
+        text("role", |token| token.role),
+        text("class", |token| Some(token.class)),
+        column("logprob", |token| token.logprob),
+        column("entropy", |token| token.entropy),
+    ])
+}
+
+/// `steps`.
+pub fn steps(rows: &[StepRow]) -> DataFrame {
+    frame(vec![
+        Column::new("tokens_seen".into(), rows.iter().map(|row| row.tokens_seen).collect::<Vec<_>>()),
+        Column::new("phase".into(), rows.iter().map(|row| row.phase.as_str()).collect::<Vec<_>>()),
+        Column::new("elapsed_us".into(), rows.iter().map(|row| row.elapsed_us).collect::<Vec<_>>()),
+        Column::new("cached".into(), rows.iter().map(|row| row.cached).collect::<Vec<_>>()),
+        Column::new("evicted".into(), rows.iter().map(|row| row.evicted).collect::<Vec<_>>()),
+    ])
+}
+
+/// `cuts`.
+pub fn cuts(rows: &[CutRow]) -> DataFrame {
+    let column =
+        |name: &str, value: fn(&CutRow) -> u32| Column::new(name.into(), rows.iter().map(value).collect::<Vec<u32>>());
+    frame(vec![
+        column("tokens_seen", |row| row.tokens_seen),
+        Column::new("layer".into(), rows.iter().map(|row| row.head.head.layer).collect::<Vec<_>>()),
+        Column::new("head".into(), rows.iter().map(|row| row.head.head.head).collect::<Vec<_>>()),
+        column("cached_before", |row| row.head.cached_before),
+        column("kept", |row| row.head.kept),
+        Column::new("threshold".into(), rows.iter().map(|row| row.head.threshold).collect::<Vec<_>>()),
+        column("ties", |row| row.head.ties),
+    ])
+}
+
+/// Evictions, for the journal only; in a finished trace they are columns of `lifetimes`.
+pub fn evictions(rows: &[Eviction]) -> DataFrame {
+    frame(vec![
+        Column::new("layer".into(), rows.iter().map(|row| row.head.layer).collect::<Vec<_>>()),
+        Column::new("head".into(), rows.iter().map(|row| row.head.head).collect::<Vec<_>>()),
+        Column::new("position".into(), rows.iter().map(|row| row.position).collect::<Vec<_>>()),
+        Column::new("at".into(), rows.iter().map(|row| row.at).collect::<Vec<_>>()),
+        Column::new("score".into(), rows.iter().map(|row| row.score).collect::<Vec<_>>()),
+    ])
+}
+
+/// New log betas, for the journal only.
+pub fn births(grid: &Grid<f32>) -> DataFrame {
+    frame(vec![Column::new("log_beta".into(), grid.cells())])
+}
+
+/// Layer, head and position of every row of one layer's part of `lifetimes` and `attention`.
+fn layer_keys(recording: &Recording, layer: u16) -> Vec<Column> {
+    let (seen, heads) = (recording.lifetimes.seen(), recording.lifetimes.shape().kv_heads as u16);
+    let rows = seen as usize * usize::from(heads);
+    vec![
+        Column::new("layer".into(), vec![layer; rows]),
+        Column::new("head".into(), (0..heads).flat_map(|head| (0..seen).map(move |_| head)).collect::<Vec<_>>()),
+        Column::new("position".into(), (0..heads).flat_map(|_| 0..seen).collect::<Vec<_>>()),
+    ]
+}
+
+fn heads_of(recording: &Recording, layer: u16) -> impl Iterator<Item = KvHead> + use<> {
+    (0..recording.lifetimes.shape().kv_heads as u16).map(move |head| KvHead { layer, head })
+}
+
+/// One layer of `lifetimes`.
+pub fn lifetimes(recording: &Recording, layer: u16) -> DataFrame {
+    let lives = &recording.lifetimes;
+    let seen = lives.seen() as usize;
+    let log_beta = |head| match lives.log_beta(head) {
+        [] => vec![None; seen],
+        values => values.iter().copied().map(Some).collect::<Vec<_>>(),
+    };
+    let heads = || heads_of(recording, layer);
+    let mut columns = layer_keys(recording, layer);
+    columns.extend([
+        Column::new("log_beta".into(), heads().flat_map(log_beta).collect::<Vec<_>>()),
+        Column::new("evicted_at".into(), heads().flat_map(|head| lives.departures(head)).collect::<Vec<_>>()),
+        Column::new("last_score".into(), heads().flat_map(|head| lives.last_scores(head)).collect::<Vec<_>>()),
+    ]);
+    frame(columns)
+}
+
+/// One layer of `attention`.
+pub fn attention(recording: &Recording, layer: u16) -> DataFrame {
+    let shape = recording.lifetimes.shape();
+    let seen = recording.lifetimes.seen();
+    let mass = |head| recording.attention.get(shape.index(head)).cloned().unwrap_or_default();
+    let queries = |head| (0..seen).map(move |position| recording.queries(head, position));
+    let mut columns = layer_keys(recording, layer);
+    columns.extend([
+        Column::new("mass".into(), heads_of(recording, layer).flat_map(mass).collect::<Vec<_>>()),
+        Column::new("queries".into(), heads_of(recording, layer).flat_map(queries).collect::<Vec<_>>()),
+    ]);
+    frame(columns)
+}
+
+/// Writes frames of one schema as a Parquet file, a row group each, under its name only once it is whole.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_parquet(path: &Path, frames: impl IntoIterator<Item = DataFrame>) -> Result<(), TraceError> {
+    let failed = |error: PolarsError| TraceError::write_table(path, &error);
+    write_whole(path, |file| {
+        let mut frames = frames.into_iter();
+        let Some(first) = frames.next() else {
+            return Err(TraceError::Write { path: path.to_owned(), problem: "a table needs a schema".to_owned() });
+        };
+        let metadata = KeyValueMetadata::from_static(vec![("schema".to_owned(), SCHEMA.to_owned())]);
+        let mut writer = ParquetWriter::new(file)
+            .with_compression(ParquetCompression::Zstd(None))
+            .with_key_value_metadata(Some(metadata))
+            .batched(first.schema())
+            .map_err(failed)?;
+        for mut frame in std::iter::once(first).chain(frames) {
+            frame.rechunk_mut();
+            writer.write_batch(&frame).map_err(failed)?;
+        }
+        writer.finish().map_err(failed)?;
+        Ok(())
+    })
+}
+
+/// Reads a whole Parquet file.
+///
+/// # Errors
+/// When it is missing, truncated or damaged.
+pub fn read_parquet(path: &Path) -> Result<DataFrame, TraceError> {
+    let file =
+        File::open(path).map_err(|error| TraceError::Read { path: path.to_owned(), problem: error.to_string() })?;
+    // A damaged file may make the decoder panic; for the user that is a damaged file, not a bug of ours.
+    let read = std::panic::catch_unwind(|| ParquetReader::new(file).finish());
+    match read {
+        Ok(frame) => frame.map_err(|error| TraceError::read_table(path, &error)),
+        Err(_) => Err(TraceError::Read { path: path.to_owned(), problem: "it is truncated or damaged".to_owned() }),
+    }
+}

@@ -1,0 +1,11 @@
+//! Tests of the whole, in one binary: each further one would link the model code again.
+#![cfg(feature = "generate")]
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod golden;
+mod hub;
+mod hub_server;
+mod parity;
+mod policies;
+mod pth;
+mod text;
