@@ -230,7 +230,7 @@ mod tests {
         let rule = CutRule::per_head(4, 2);
         assert_eq!(overflowing(&rule, 2, &[6, 5, 6, 6]), [0..1, 2..3, 3..4]);
         let layer = CutRule { scope: Scope::Layer, ..rule };
-        assert_eq!(overflowing(&layer, 2, &[6, 6, 7, 6]), [2..4]);
+        assert_eq!(overflowing(&layer, 2, &[6, 6, 7, 6]), vec![2..4]);
         let model = CutRule { scope: Scope::Global, ..rule };
         assert_eq!(overflowing(&model, 2, &[6, 6, 7, 5]), vec![0..4]);
         assert!(overflowing(&model, 2, &[6, 6, 6, 5]).is_empty());

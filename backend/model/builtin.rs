@@ -1,7 +1,10 @@
 //! The model inside the program: a small Qwen3-shaped one with trained gates, so that the main job needs no network.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::PathBuf;
+
+use candle_core::Tensor;
 
 use super::error::ModelError;
 use super::load::Parts;
@@ -37,12 +40,21 @@ pub fn parts() -> Result<Parts, ModelError> {
     })
 }
 
-/// The embedded gates: configuration, tensors, and the bytes they came from.
+/// The gates inside the program.
+pub struct EmbeddedGates {
+    /// Text of their `config.json`.
+    pub config: &'static str,
+    /// Their tensors by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The file they were read from, for its hash.
+    pub bytes: &'static [u8],
+}
+
+/// Reads the embedded gates.
 ///
 /// # Errors
 /// Only if the program was built with damaged files.
-pub fn gates()
--> Result<(&'static str, std::collections::BTreeMap<String, candle_core::Tensor>, &'static [u8]), ModelError> {
+pub fn gates() -> Result<EmbeddedGates, ModelError> {
     let tensors = pth::read_from(Cursor::new(GATES), "builtin/trimkv_weights.pth")?;
-    Ok((include_str!("builtin/gates/config.json"), tensors, GATES))
+    Ok(EmbeddedGates { config: include_str!("builtin/gates/config.json"), tensors, bytes: GATES })
 }

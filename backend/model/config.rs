@@ -213,7 +213,7 @@ impl RawConfig {
         let kv_heads = self.num_key_value_heads.unwrap_or(query_heads);
         let sizes =
             [self.vocab_size, self.hidden_size, self.intermediate_size, self.num_hidden_layers, query_heads, kv_heads];
-        if sizes.contains(&0) || query_heads % kv_heads != 0 {
+        if sizes.contains(&0) || !query_heads.is_multiple_of(kv_heads) {
             return Err(format!(
                 "{query_heads} query heads over {kv_heads} KV heads, or another size of zero, cannot be"
             ));
@@ -223,7 +223,7 @@ impl RawConfig {
         }
         let head_dim = self.head_dim.filter(|&dim| dim > 0).unwrap_or(self.hidden_size / query_heads);
         let rotary_dim = (head_dim as f64 * self.partial_rotary_factor.unwrap_or(1.0)) as usize;
-        if rotary_dim == 0 || rotary_dim % 2 != 0 || rotary_dim > head_dim {
+        if rotary_dim == 0 || !rotary_dim.is_multiple_of(2) || rotary_dim > head_dim {
             return Err(format!("{rotary_dim} rotated dimensions of {head_dim} cannot be"));
         }
         let scaling = self.rope_scaling.clone().or(self.rope_parameters.clone()).unwrap_or_default();

@@ -203,7 +203,7 @@ impl Gates {
     fn open(place: &Place, hub: &mut dyn FnMut() -> Result<Hub, ModelError>) -> Result<Self, ModelError> {
         let (config_text, config_path, tensors, path, sha256) = match place.local(&[CONFIG], &GATE_FILES, hub)? {
             None => {
-                let (config, tensors, bytes) = builtin::gates()?;
+                let builtin::EmbeddedGates { config, tensors, bytes } = builtin::gates()?;
                 let path = PathBuf::from("builtin/trimkv_weights.pth");
                 (
                     config.to_owned(),

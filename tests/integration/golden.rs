@@ -33,7 +33,6 @@ pub struct CaseFiles {
     pub checkpoint: String,
     pub run: String,
     pub json: String,
-    pub tensors: String,
 }
 
 #[derive(Deserialize, Clone)]

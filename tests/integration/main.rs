@@ -1,6 +1,6 @@
 //! Tests of the whole, in one binary: each further one would link the model code again.
 #![cfg(feature = "generate")]
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 mod golden;
 mod hub;
