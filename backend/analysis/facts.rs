@@ -16,8 +16,10 @@ pub struct HeadFacts {
     /// Tokens that left.
     pub evicted: u32,
     /// Mean number of queries that could see a token. Tokens alive at the end count up to the end, so this is a lower
-    /// bound (their lives are censored).
+    /// bound (their lives are censored). It follows from the occupancy alone: heads with one budget have one mean.
     pub mean_lifetime: Option<f64>,
+    /// The same over the tokens that left: how old the head lets them grow.
+    pub mean_age_evicted: Option<f64>,
     /// Median of `ln 2 / -log_beta`: tokens until half of a token's retention is gone. Infinite when it never fades.
     pub median_half_life: Option<f64>,
     /// Share of the first [`FIRST`] positions still cached at the end.
@@ -35,6 +37,7 @@ fn facts(lives: &Lifetimes, head: KvHead, budget: Option<u32>) -> HeadFacts {
     let seen = lives.seen();
     let departures: Vec<Option<u32>> = lives.departures(head).collect();
     let kept = departures.iter().filter(|at| at.is_none()).count() as u32;
+    let ages = departures.iter().zip(0u32..).filter_map(|(at, position)| at.map(|at| f64::from(at - position)));
     let lifetimes = departures.iter().zip(0u32..).map(|(at, position)| f64::from(at.unwrap_or(seen) - position));
     let share = |slots: &[Option<u32>]| {
         let kept = slots.iter().filter(|at| at.is_none()).count() as f64;
@@ -46,6 +49,7 @@ fn facts(lives: &Lifetimes, head: KvHead, budget: Option<u32>) -> HeadFacts {
         kept,
         evicted: seen - kept,
         mean_lifetime: (seen > 0).then(|| lifetimes.sum::<f64>() / f64::from(seen)),
+        mean_age_evicted: (kept < seen).then(|| ages.sum::<f64>() / f64::from(seen - kept)),
         median_half_life: median(lives.log_beta(head).iter().map(|&beta| half_life(beta)).collect()),
         first_kept: share(&departures[..departures.len().min(FIRST as usize)]),
         last_kept: budget.and_then(|m| share(last(m))),
@@ -86,6 +90,7 @@ mod tests {
         let facts = head_facts(&lives, Some(2))[0];
         assert_eq!((facts.kept, facts.evicted), (3, 2));
         assert_eq!(facts.mean_lifetime, Some(f64::from(5 + 2 + 3 + 2 + 1) / 5.0));
+        assert_eq!(facts.mean_age_evicted, Some(f64::from(2 + 3) / 2.0));
         assert_eq!(facts.median_half_life, Some(std::f64::consts::LN_2 / 0.25));
         assert_eq!((facts.first_kept, facts.last_kept), (Some(0.5), Some(1.0)));
     }
@@ -94,7 +99,7 @@ mod tests {
     fn a_run_without_gates_tokens_or_budget_has_no_facts_to_invent() {
         let lives = Lifetimes::new(Shape { layers: 1, kv_heads: 1 });
         let facts = head_facts(&lives, None)[0];
-        assert_eq!((facts.mean_lifetime, facts.median_half_life), (None, None));
+        assert_eq!((facts.mean_lifetime, facts.mean_age_evicted, facts.median_half_life), (None, None, None));
         assert_eq!((facts.first_kept, facts.last_kept), (None, None));
     }
 

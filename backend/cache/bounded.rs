@@ -22,7 +22,7 @@ pub struct LayerCache {
 }
 
 /// Columns by which a cache grows at least.
-const GROWTH: usize = 64;
+const GROWTH: usize = 16;
 
 impl LayerCache {
     fn new(kv_heads: usize, head_dim: usize, expected: usize, dtype: DType, device: &Device) -> Result<Self> {

@@ -176,7 +176,7 @@ pub struct RunArgs {
     /// Record more: attention (mass each entry received), logits (of every position; 4 bytes x vocabulary each)
     #[arg(long, value_name = "WHAT,...", value_delimiter = ',', value_parser = ["attention", "logits"], help_heading = "Output")]
     pub record: Vec<String>,
-    /// Directory of the trace; inside it when it exists already [default: traces/<prompt>-<time>]
+    /// Directory of the trace; inside it when it exists already [default: traces/PROMPT-TIME]
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     pub out: Option<PathBuf>,
     /// Print one JSON object instead of text and summary

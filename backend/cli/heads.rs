@@ -17,6 +17,7 @@ struct Row {
     kept: u32,
     evicted: u32,
     mean_lifetime: Option<f64>,
+    mean_age_evicted: Option<f64>,
     median_half_life: Option<f64>,
     first_4_kept: Option<f64>,
     last_m_kept: Option<f64>,
@@ -30,6 +31,7 @@ impl From<&HeadFacts> for Row {
             kept: facts.kept,
             evicted: facts.evicted,
             mean_lifetime: facts.mean_lifetime,
+            mean_age_evicted: facts.mean_age_evicted,
             median_half_life: facts.median_half_life.filter(|value| value.is_finite()),
             first_4_kept: facts.first_kept,
             last_m_kept: facts.last_kept,
@@ -67,37 +69,44 @@ pub fn run(args: &HeadsArgs, printer: &Printer) -> Result<()> {
 
 fn csv(rows: &[Row]) -> String {
     let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
-    let mut text = "layer,head,kept,evicted,mean_lifetime,median_half_life,first_4_kept,last_m_kept\n".to_owned();
+    let mut text =
+        "layer,head,kept,evicted,mean_lifetime,mean_age_evicted,median_half_life,first_4_kept,last_m_kept\n".to_owned();
     for row in rows {
         let counts = [u32::from(row.layer), u32::from(row.head), row.kept, row.evicted].map(|n| n.to_string());
-        let measures = [row.mean_lifetime, row.median_half_life, row.first_4_kept, row.last_m_kept].map(number);
+        let measures =
+            [row.mean_lifetime, row.mean_age_evicted, row.median_half_life, row.first_4_kept, row.last_m_kept]
+                .map(number);
         text.push_str(&format!("{},{}\n", counts.join(","), measures.join(",")));
     }
     text
 }
 
-/// The table people read, 72 columns wide.
+/// The table people read, 80 columns wide.
 fn table(facts: &[HeadFacts], budget: Option<u32>) -> String {
-    let last = budget.map_or("last M kept".to_owned(), |m| format!("last {m} kept"));
+    let last = budget.map_or("last M".to_owned(), |m| format!("last {m}"));
     let mut text = format!(
-        "{:<8}{:>6}{:>9}{:>11}{:>12}{:>14}{last:>15}\n",
-        "head", "kept", "evicted", "mean life", "half-life", "first 4 kept"
+        "{:<8}{:>7}{:>9}{:>11}{:>13}{:>11}{:>9}{last:>12}\n",
+        "head", "kept", "evicted", "mean life", "age evicted", "half-life", "first 4"
     );
     for facts in facts {
         let tokens = |value: Option<f64>| value.map_or("-".to_owned(), short);
         let share = |value: Option<f64>| value.map_or("-".to_owned(), |share| format!("{:.0} %", share * 100.0));
         text.push_str(&format!(
-            "{:<8}{:>6}{:>9}{:>11}{:>12}{:>14}{:>15}\n",
+            "{:<8}{:>7}{:>9}{:>11}{:>13}{:>11}{:>9}{:>12}\n",
             facts.head.to_string(),
             facts.kept,
             facts.evicted,
             tokens(facts.mean_lifetime),
+            tokens(facts.mean_age_evicted),
             tokens(facts.median_half_life),
             share(facts.first_kept),
             share(facts.last_kept),
         ));
     }
-    text.push_str("\nmean life and half-life in tokens; tokens alive at the end count up to the end\n");
+    text.push_str(
+        "\nmean life (tokens alive count up to the end), mean age when evicted and median half-life\n\
+         in tokens; first and last: share of those positions still cached at the end\n",
+    );
     text
 }
 
@@ -124,6 +133,7 @@ mod tests {
             kept: 131_072,
             evicted: 131_072,
             mean_lifetime: Some(131_072.0),
+            mean_age_evicted: Some(131_072.0),
             median_half_life: Some(4.6e7),
             first_kept: Some(1.0),
             last_kept: None,

@@ -16,11 +16,14 @@ pub struct Attend<'a> {
     pub cache: &'a LayerCache,
     /// Factor on the logits.
     pub scale: f64,
-    /// Queries attended at once.
+    /// Queries attended at once, at most.
     pub block: usize,
     /// Whether to sum what each column received.
     pub record: bool,
 }
+
+/// Most bytes that a block's scores may take; long contexts get smaller blocks.
+const SCORE_BYTES: usize = 64 << 20;
 
 /// What attention gives back.
 pub struct Attended {
@@ -38,10 +41,12 @@ impl Attend<'_> {
     pub fn run(&self, queries: &Tensor) -> Result<Attended> {
         let (query_heads, tokens, _) = queries.dims3()?;
         let queries = (queries * self.scale)?;
-        let mut blocks = Vec::with_capacity(tokens.div_ceil(self.block));
+        let row_bytes = query_heads * self.cache.columns() * size_of::<f32>();
+        let block_size = self.block.min(SCORE_BYTES / row_bytes.max(1)).max(1);
+        let mut blocks = Vec::with_capacity(tokens.div_ceil(block_size));
         let mut received = None;
-        for start in (0..tokens).step_by(self.block) {
-            let count = self.block.min(tokens - start);
+        for start in (0..tokens).step_by(block_size) {
+            let count = block_size.min(tokens - start);
             let block = queries.narrow(1, start, count)?;
             let (output, mass) = self.block(&block, self.cache.columns() - tokens + start)?;
             blocks.push(output);

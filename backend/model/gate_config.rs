@@ -71,7 +71,15 @@ struct RawGate {
 impl GateConfig {
     /// Whether a configuration describes a TRIM-KV checkpoint.
     pub fn is_one(json: &Value) -> bool {
-        ["retention_gate", "retention_gate_intermediate_size"].iter().any(|key| json.get(key).is_some())
+        Self::keys(json).is_some()
+    }
+
+    /// The object that holds the TRIM-KV keys: the configuration, or its text decoder's part.
+    fn keys(json: &Value) -> Option<&Value> {
+        let holds = |json: &&Value| {
+            ["retention_gate", "retention_gate_intermediate_size"].iter().any(|key| json.get(key).is_some())
+        };
+        Some(json).filter(holds).or(json.get("text_config").filter(holds))
     }
 
     /// Reads the TRIM-KV keys of a `config.json`; absent ones have the authors' defaults.
@@ -82,17 +90,17 @@ impl GateConfig {
         let problem = |problem: String| ModelError::Config { path: path.to_owned(), problem };
         let json: Value =
             serde_json::from_str(text).map_err(|error| problem(format!("not valid JSON ({error}); fetch it again")))?;
-        if !Self::is_one(&json) {
+        let Some(keys) = Self::keys(&json) else {
             return Err(ModelError::NoGateKeys(path.to_owned()));
-        }
-        let kind = match json.get("retention_gate") {
+        };
+        let kind = match keys.get("retention_gate") {
             None => GateKind::Rg,
             Some(Value::String(name)) => name.parse().map_err(problem)?,
             Some(other) => return Err(problem(format!("retention_gate is {other}, so there is no gate to load"))),
         };
         let phi3 = json.get("model_type").and_then(Value::as_str) == Some(Architecture::Phi3.as_str());
         let raw: RawGate =
-            serde_json::from_value(json).map_err(|error| problem(format!("a retention gate key is off ({error})")))?;
+            RawGate::deserialize(keys).map_err(|error| problem(format!("a retention gate key is off ({error})")))?;
         let whole = |value: Option<f64>, key: &str| match value {
             // The released files have memory_size as a float, 512.0.
             Some(number) if number >= 0.0 && number.fract() == 0.0 && number <= f64::from(u32::MAX) => {
@@ -104,7 +112,7 @@ impl GateConfig {
         Ok(Self {
             kind,
             intermediate: raw.retention_gate_intermediate_size.unwrap_or(if phi3 { 1024 } else { 512 }),
-            base_model: raw.base_model,
+            base_model,
             memory_size: whole(raw.memory_size, "memory_size")?,
             buffer_size: whole(raw.buffer_size, "buffer_size")?,
         })

@@ -19,6 +19,7 @@ use super::grid::Grid;
 use super::recording::{CutRow, Recording, StepRow};
 use super::step::{Cut, Eviction, HeadCut, KvHead, Origin, Pass, Phase, Shape, TokenRecord};
 use super::tables;
+use crate::text::TokenClass;
 
 /// First bytes of a journal: a name and a version.
 const MAGIC: &[u8; 8] = b"TKVJRNL1";
@@ -275,8 +276,8 @@ pub fn tokens_of(table: &Table<'_>) -> Result<Vec<TokenRecord>, TraceError> {
             id: ids[row],
             text: texts[row].clone(),
             origin: if origins[row].as_deref() == Some("generated") { Origin::Generated } else { Origin::Prompt },
-            role: roles[row].as_deref().and_then(|role| known(role, &ROLES)),
-            class: classes[row].as_deref().and_then(|class| known(class, &CLASSES)).unwrap_or("other"),
+            role: roles[row].as_deref().and_then(known_role),
+            class: classes[row].as_deref().map_or(TokenClass::Other, known_class).as_str(),
             logprob: logprobs[row],
             entropy: entropies[row],
         })
@@ -284,9 +285,11 @@ pub fn tokens_of(table: &Table<'_>) -> Result<Vec<TokenRecord>, TraceError> {
 }
 
 const ROLES: [&str; 5] = ["system", "user", "assistant", "think", "template"];
-const CLASSES: [&str; 9] =
-    ["special", "newline", "space", "sentence_end", "punctuation", "digit", "operator", "word", "other"];
 
-fn known(name: &str, names: &[&'static str]) -> Option<&'static str> {
-    names.iter().copied().find(|known| *known == name)
+fn known_role(name: &str) -> Option<&'static str> {
+    ROLES.into_iter().find(|role| *role == name)
+}
+
+fn known_class(name: &str) -> TokenClass {
+    TokenClass::ALL.into_iter().find(|class| class.as_str() == name).unwrap_or(TokenClass::Other)
 }

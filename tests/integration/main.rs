@@ -2,6 +2,8 @@
 #![cfg(feature = "generate")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
+mod architecture;
+mod gates;
 mod golden;
 mod hub;
 mod hub_server;
