@@ -101,6 +101,8 @@ impl GateConfig {
         let phi3 = json.get("model_type").and_then(Value::as_str) == Some(Architecture::Phi3.as_str());
         let raw: RawGate =
             RawGate::deserialize(keys).map_err(|error| problem(format!("a retention gate key is off ({error})")))?;
+        let outer_base = || Some(json.get("base_model")?.as_str()?.to_owned());
+        let base_model = raw.base_model.clone().or_else(outer_base);
         let whole = |value: Option<f64>, key: &str| match value {
             // The released files have memory_size as a float, 512.0.
             Some(number) if number >= 0.0 && number.fract() == 0.0 && number <= f64::from(u32::MAX) => {
