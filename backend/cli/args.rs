@@ -115,53 +115,59 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME", help_heading = "Cache")]
     pub policy: Option<crate::policy::PolicyKind>,
     /// Tokens each KV head keeps [default: what the gates were made for, else 256]
-    #[arg(long, value_name = "TOKENS", help_heading = "Cache")]
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true, help_heading = "Cache")]
     pub budget: Option<u32>,
     /// Tokens it may overrun before a cut [default: what the gates were made for, else 32]
-    #[arg(long, value_name = "TOKENS", help_heading = "Cache")]
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true, help_heading = "Cache")]
     pub buffer: Option<u32>,
     /// Who shares a budget: head, layer or global [default: head; global for rg10 gates]
     #[arg(long, value_name = "WHO", help_heading = "Cache")]
     pub scope: Option<crate::policy::Scope>,
     /// Newest tokens that are never evicted
-    #[arg(long, value_name = "TOKENS", default_value_t = 0, help_heading = "Cache")]
+    #[arg(long, value_name = "TOKENS", default_value_t = 0, allow_negative_numbers = true, help_heading = "Cache")]
     pub recent: u32,
     /// First tokens that are never evicted [default: 4 for streaming-llm, else 0]
-    #[arg(long, value_name = "TOKENS", help_heading = "Cache")]
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true, help_heading = "Cache")]
     pub sinks: Option<u32>,
     /// Share of the budget every head keeps when all heads compete
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Cache")]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true, help_heading = "Cache")]
     pub floor: f64,
     /// Count winners under a floor exactly, or as the authors' first release did
     #[arg(long, value_name = "HOW", default_value = "exact", value_parser = ["exact", "authors"], help_heading = "Cache")]
     pub floor_counting: String,
     /// Keep tokens whose retention is at least this, in (0, 1), instead of a budget
-    #[arg(long, value_name = "RETENTION", help_heading = "Cache")]
+    #[arg(long, value_name = "RETENTION", allow_negative_numbers = true, help_heading = "Cache")]
     pub threshold: Option<f64>,
     /// Future steps over which retention is summed
-    #[arg(long, value_name = "STEPS", default_value_t = 1, help_heading = "Cache")]
+    #[arg(long, value_name = "STEPS", default_value_t = 1, allow_negative_numbers = true, help_heading = "Cache")]
     pub look_ahead: u32,
     /// Added to tokens seen to form a token's age: 1 as in the authors' code, -1 as in their paper
     #[arg(long, value_name = "TOKENS", default_value_t = 1, allow_negative_numbers = true, help_heading = "Cache")]
     pub age_offset: i32,
     /// Read the prompt in passes of this many tokens, with a cut after each
-    #[arg(long, value_name = "TOKENS", help_heading = "Cache")]
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true, help_heading = "Cache")]
     pub prefill_chunk: Option<u32>,
 
     /// Tokens to generate at most
-    #[arg(long, value_name = "TOKENS", default_value_t = 256, help_heading = "Generation")]
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        default_value_t = 256,
+        allow_negative_numbers = true,
+        help_heading = "Generation"
+    )]
     pub max_new_tokens: u32,
     /// Always take the most likely token (the default unless --temperature is given)
     #[arg(long, conflicts_with_all = ["temperature", "top_p"], help_heading = "Generation")]
     pub greedy: bool,
     /// Sample at this temperature
-    #[arg(long, value_name = "T", help_heading = "Generation")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true, help_heading = "Generation")]
     pub temperature: Option<f64>,
     /// Sample from the most likely tokens that hold this mass
-    #[arg(long, value_name = "P", help_heading = "Generation")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, help_heading = "Generation")]
     pub top_p: Option<f64>,
     /// Seed of every random choice
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Generation")]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, help_heading = "Generation")]
     pub seed: u64,
     /// Wrap the prompt in the model's chat template (the default)
     #[arg(long, conflicts_with = "raw", help_heading = "Generation")]
