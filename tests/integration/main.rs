@@ -2,10 +2,15 @@
 #![cfg(feature = "generate")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
+mod bad_input;
+mod cli;
 mod golden;
+mod golden_runs;
 mod hub;
+mod hub_runs;
 mod hub_server;
 mod parity;
 mod policies;
 mod pth;
+mod run;
 mod text;
