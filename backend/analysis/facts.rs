@@ -58,7 +58,8 @@ fn facts(lives: &Lifetimes, head: KvHead, budget: Option<u32>) -> HeadFacts {
 
 /// Tokens until retention has fallen by half, from `log_beta` in nats.
 pub fn half_life(log_beta: f32) -> f64 {
-    std::f64::consts::LN_2 / -f64::from(log_beta)
+    // `abs` so that a zero of either sign never fades.
+    std::f64::consts::LN_2 / f64::from(log_beta).abs()
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {

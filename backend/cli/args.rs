@@ -23,6 +23,8 @@ const ABOUT: &str = "See what a memory-bounded KV cache keeps and forgets, per l
     about = ABOUT,
     before_help = EXAMPLES,
     max_term_width = 100,
+    // Values below zero reach the check that explains the range.
+    allow_negative_numbers = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     arg_required_else_help = true
@@ -142,7 +144,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "STEPS", default_value_t = 1, help_heading = "Cache")]
     pub look_ahead: u32,
     /// Added to tokens seen to form a token's age: 1 as in the authors' code, -1 as in their paper
-    #[arg(long, value_name = "TOKENS", default_value_t = 1, allow_negative_numbers = true, help_heading = "Cache")]
+    #[arg(long, value_name = "TOKENS", default_value_t = 1, help_heading = "Cache")]
     pub age_offset: i32,
     /// Read the prompt in passes of this many tokens, with a cut after each
     #[arg(long, value_name = "TOKENS", help_heading = "Cache")]

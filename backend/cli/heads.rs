@@ -104,8 +104,8 @@ fn table(facts: &[HeadFacts], budget: Option<u32>) -> String {
         ));
     }
     text.push_str(
-        "\nmean life (tokens alive count up to the end), mean age when evicted and median half-life\n\
-         in tokens; first and last: share of those positions still cached at the end\n",
+        "\nIn tokens: mean life (tokens alive count up to the end), mean age when evicted,\n\
+         median half-life. First and last: share of those positions cached at the end.\n",
     );
     text
 }

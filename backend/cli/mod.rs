@@ -39,12 +39,7 @@ fn run() -> ExitCode {
     printer::report_panics();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            // Nothing is left to do when the terminal is gone.
-            let _ = error.print();
-            return if asked { ExitCode::SUCCESS } else { ExitCode::from(CANNOT) };
-        }
+        Err(error) => return usage(&error),
     };
     let printer = Printer::new(cli.quiet());
     let done = match cli.verb() {
@@ -56,4 +51,29 @@ fn run() -> ExitCode {
         printer.error(&error);
         ExitCode::from(CANNOT)
     })
+}
+
+/// Shows help where it was asked for or nothing was typed; else says in one line what cannot be typed.
+fn usage(error: &clap::Error) -> ExitCode {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if asked || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Nothing is left to do when the terminal is gone.
+        let _ = error.print();
+    } else {
+        Printer::new(false).error(&anyhow::Error::msg(complaint(error)));
+    }
+    if asked { ExitCode::SUCCESS } else { ExitCode::from(CANNOT) }
+}
+
+/// clap's message and tip without its usage lines.
+fn complaint(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let paragraphs = text.split("\n\n").map(|lines| lines.split_whitespace().collect::<Vec<_>>().join(" "));
+    let told = paragraphs.filter(|paragraph| ["error:", "tip:"].iter().any(|word| paragraph.starts_with(word)));
+    let told = told.map(|paragraph| paragraph.trim_start_matches("error: ").to_owned()).collect::<Vec<_>>().join("; ");
+    // A value's own complaint says what to write instead; others need the list of flags.
+    match error.kind() {
+        ErrorKind::ValueValidation => told,
+        _ => format!("{told}; see trimkv-trace --help"),
+    }
 }

@@ -197,7 +197,7 @@ fn prompt_facts(args: &RunArgs, prompt: &Prompt) -> PromptFacts {
 fn target(args: &RunArgs) -> Result<PathBuf> {
     let parent = match &args.out {
         Some(out) if !out.is_dir() || out.join(name::MANIFEST).exists() => {
-            ensure!(out.file_name().is_some(), "--out {} names no directory", out.display());
+            ensure!(out.file_name().is_some(), "--out {} names no directory; give the trace a name", out.display());
             let taken = [out.clone(), partial(out)].into_iter().find(|path| path.exists());
             if let Some(taken) = taken {
                 bail!("{} exists; choose another name with --out, or remove it", taken.display());

@@ -128,7 +128,10 @@ impl<'a> Generation<'a> {
         interrupted: &'a AtomicBool,
     ) -> Result<Self, EngineError> {
         let expected = match &policy.rule {
-            Some(rule) if rule.threshold.is_none() && rule.scope == Scope::Head => rule.limit(),
+            // No more than the run can hold: a vast buffer must not take memory that is never used.
+            Some(rule) if rule.threshold.is_none() && rule.scope == Scope::Head => {
+                rule.limit().min(request.context).min(request.prompt.len() + request.max_new_tokens)
+            }
             _ => 0,
         };
         Ok(Self {

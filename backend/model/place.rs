@@ -65,8 +65,10 @@ impl Place {
     /// # Errors
     /// As [`Place::find`].
     pub fn base(name: &str, checkpoint: &Path) -> Result<Self, ModelError> {
-        let beside = checkpoint.ancestors().take(3).map(|directory| directory.join(name));
-        match beside.into_iter().find(|path| path.is_dir()) {
+        // As given first, so that a relative name stays one; but `qwen3-rg` alone hides the directories above it.
+        let whole = std::path::absolute(checkpoint).unwrap_or_default();
+        let mut above = checkpoint.ancestors().take(3).chain(whole.ancestors().take(3));
+        match above.find_map(|directory| Some(directory.join(name)).filter(|path| path.is_dir())) {
             Some(path) => Ok(Self::Directory(path)),
             None => Self::find(name, None),
         }

@@ -28,7 +28,7 @@ pub enum ChatError {
         source: io::Error,
     },
     /// `tokenizer_config.json` is not JSON.
-    #[error("tokenizer_config.json is damaged")]
+    #[error("tokenizer_config.json is damaged; fetch it again")]
     Damaged(#[from] serde_json::Error),
     /// The template cannot be compiled.
     #[error("the chat template has a syntax error in {0}")]
@@ -248,7 +248,10 @@ mod tests {
         ] {
             assert_eq!(said_by(ChatTemplate::from_parts(config, None)), expected);
         }
-        assert_eq!(said_by(ChatTemplate::from_parts(Some("{"), None)), "tokenizer_config.json is damaged");
+        assert_eq!(
+            said_by(ChatTemplate::from_parts(Some("{"), None)),
+            "tokenizer_config.json is damaged; fetch it again"
+        );
     }
 
     #[test]

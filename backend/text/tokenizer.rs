@@ -28,7 +28,7 @@ pub enum TokenizerError {
         source: io::Error,
     },
     /// The file is not a tokenizer.
-    #[error("{} is damaged or not a tokenizer", path.display())]
+    #[error("{} is damaged or not a tokenizer; fetch it again", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -229,10 +229,13 @@ mod tests {
         std::fs::write(&path, b"{\"version\": ")?;
         let damaged = TextTokenizer::from_file(&path).err();
         assert!(damaged.as_ref().is_some_and(|error| error.source().is_some()));
-        assert_eq!(damaged.map(|e| e.to_string()), Some(format!("{} is damaged or not a tokenizer", path.display())));
+        assert_eq!(
+            damaged.map(|e| e.to_string()),
+            Some(format!("{} is damaged or not a tokenizer; fetch it again", path.display()))
+        );
 
         let other = TextTokenizer::from_bytes(b"[1, 2]").err().map(|error| error.to_string());
-        assert_eq!(other.as_deref(), Some("tokenizer.json is damaged or not a tokenizer"));
+        assert_eq!(other.as_deref(), Some("tokenizer.json is damaged or not a tokenizer; fetch it again"));
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ pub enum TraceError {
     #[error("{0} is not a trace: it has no manifest.json")]
     NotATrace(PathBuf),
     /// A directory cannot be written.
-    #[error("cannot create {path}: {source}")]
+    #[error("cannot create {path} ({source}); choose another place with --out")]
     Create {
         /// The directory.
         path: PathBuf,
@@ -28,7 +28,9 @@ pub enum TraceError {
         source: std::io::Error,
     },
     /// The disk is full.
-    #[error("the disk that holds {0} is full; what was recorded before is kept there")]
+    #[error(
+        "the disk that holds {0} is full; make room, or write elsewhere with --out (what was recorded before is kept there)"
+    )]
     DiskFull(PathBuf),
     /// A file cannot be written.
     #[error("cannot write {path}: {problem}")]

@@ -66,14 +66,16 @@ impl TraceWriter {
         }
         let directory = partial(target);
         let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::AlreadyExists => TraceError::Unfinished(directory.clone()),
             io::ErrorKind::StorageFull => TraceError::DiskFull(directory.clone()),
             _ => TraceError::Create { path: directory.clone(), source },
         };
         if let Some(parent) = directory.parent() {
             fs::create_dir_all(parent).map_err(failed)?;
         }
-        fs::create_dir(&directory).map_err(failed)?;
+        fs::create_dir(&directory).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => TraceError::Unfinished(directory.clone()),
+            _ => failed(source),
+        })?;
         write_manifest(&directory, &manifest)?;
         let journal = JournalWriter::create(&directory)?;
         let logits = record_logits.then(|| LogitsWriter::create(&directory, manifest.model.vocab)).transpose()?;

@@ -3,11 +3,16 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 mod architecture;
+mod bad_input;
+mod cli;
 mod gates;
 mod golden;
+mod golden_runs;
 mod hub;
+mod hub_runs;
 mod hub_server;
 mod parity;
 mod policies;
 mod pth;
+mod run;
 mod text;
