@@ -80,7 +80,7 @@ fn the_summary_says_what_was_evicted_and_what_to_type_next() {
     }
     let csv = folder.run(&["heads", "trace", "--csv"]).done().stdout;
     assert_eq!(csv.lines().count(), rows.len() + 1);
-    assert!(csv.lines().all(|line| line.split(',').count() == 8), "{csv}");
+    assert!(csv.lines().all(|line| line.split(',').count() == 9), "{csv}");
 }
 
 #[test]
