@@ -30,6 +30,8 @@ const BUG: u8 = 2;
 
 /// Runs the program: parses what was typed, does it, prints the error once.
 pub fn main() -> ExitCode {
+    #[cfg(feature = "generate")]
+    crate::engine::device::fix_thread_count();
     let outcome = std::panic::catch_unwind(run);
     // The hook has printed what happened.
     outcome.unwrap_or(ExitCode::from(BUG))

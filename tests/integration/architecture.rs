@@ -30,7 +30,7 @@ const PARTS: [Part; 11] = [
     Part {
         name: "engine",
         may_use: &[VALUES, "policy", DECISIONS, TENSORS, "model"],
-        may_touch: &["candle", "std::fs"],
+        may_touch: &["candle", "std::fs", "unsafe"],
     },
     Part { name: "analysis", may_use: &[VALUES], may_touch: &[] },
     Part {
@@ -112,7 +112,7 @@ fn touches_by_name_only(code: &str, name: &str) -> bool {
 }
 
 #[test]
-fn one_place_writes_to_the_standard_streams_and_one_is_unsafe() {
+fn one_place_writes_to_the_standard_streams_and_two_are_unsafe() {
     let backend = Path::new(env!("CARGO_MANIFEST_DIR")).join("backend");
     let mut files = Vec::new();
     sources(&backend, &mut files);
@@ -121,5 +121,7 @@ fn one_place_writes_to_the_standard_streams_and_one_is_unsafe() {
         found.map(|file| file.strip_prefix(&backend).unwrap().display().to_string()).collect()
     };
     assert_eq!(with("io::stdout()"), ["cli/printer.rs"]);
-    assert_eq!(with("unsafe {"), ["model/weights.rs"]);
+    let mut unsafe_files = with("unsafe {");
+    unsafe_files.sort();
+    assert_eq!(unsafe_files, ["engine/device.rs", "model/weights.rs"]);
 }
