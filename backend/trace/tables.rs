@@ -4,6 +4,8 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use polars::prelude::*;
 
 use super::error::TraceError;
@@ -139,7 +141,10 @@ pub fn write_parquet(path: &Path, frames: impl IntoIterator<Item = DataFrame>) -
         let Some(first) = frames.next() else {
             return Err(TraceError::Write { path: path.to_owned(), problem: "a table needs a schema".to_owned() });
         };
-        let metadata = KeyValueMetadata::from_static(vec![("schema".to_owned(), SCHEMA.to_owned())]);
+        let metadata = KeyValueMetadata::from_static(vec![
+            ("schema".to_owned(), SCHEMA.to_owned()),
+            ("ARROW:schema".to_owned(), arrow_schema(&first).map_err(failed)?),
+        ]);
         let mut writer = ParquetWriter::new(file)
             .with_compression(ParquetCompression::Zstd(None))
             .with_key_value_metadata(Some(metadata))
@@ -152,6 +157,17 @@ pub fn write_parquet(path: &Path, frames: impl IntoIterator<Item = DataFrame>) -
         writer.finish().map_err(failed)?;
         Ok(())
     })
+}
+
+/// What readers that know Arrow are told about a frame's types. polars alone would tell them of its string views, which
+/// pyarrow can load but not filter, take or join.
+fn arrow_schema(frame: &DataFrame) -> PolarsResult<String> {
+    let mut stream = Vec::new();
+    let mut writer = IpcStreamWriter::new(&mut stream).with_compat_level(CompatLevel::oldest());
+    writer.finish(&mut frame.clear())?;
+    // A stream begins with its schema: a marker, the schema's length, and the schema.
+    let length = stream.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
+    Ok(BASE64.encode(&stream[..stream.len().min(8 + length as usize)]))
 }
 
 /// Rows that no encoding packs into a byte.
