@@ -4,15 +4,19 @@
 
 mod bad_input;
 mod cli;
+mod equivalences;
 mod golden;
 mod golden_runs;
 mod hub;
 mod hub_runs;
 mod hub_server;
 mod interruptions;
+mod ledger;
 mod parity;
 mod policies;
 mod pth;
+mod reference;
 mod robustness;
 mod run;
+mod tables;
 mod text;
