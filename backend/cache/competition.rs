@@ -93,13 +93,16 @@ fn above(rule: &CutRule, index: usize, head: &Contestant<'_>, bar: f32) -> Resul
 }
 
 /// A share of the places goes to the best overall, but only as counts: each head then fills its count and its floor
-/// with its own best (DBTrimKV's `floor_budget_ratio`).
+/// with its own best (DBTrimKV's `floor_budget_ratio`). Protected entries fill a head's floor first; those beyond it take
+/// from the open places.
 fn with_floor(rule: &CutRule, heads: &[Contestant<'_>]) -> Result<Vec<Verdict>, BadScore> {
     let places = heads.len() as f64 * f64::from(rule.budget);
     let open_places = (places * (1.0 - rule.floor)).trunc() as usize;
     let floor = (f64::from(rule.budget) * rule.floor).trunc() as usize;
+    let held = |head: &Contestant<'_>| head.positions.len() - rule.protect.contested(head.positions).len();
+    let beyond_floor: usize = heads.iter().map(|head| held(head).saturating_sub(floor)).sum();
     let pool = Pool::new(rule, heads);
-    let winners = pool.winners(open_places.saturating_sub(pool.protected))?;
+    let winners = pool.winners(open_places.saturating_sub(beyond_floor))?;
     let mut counts = vec![0usize; heads.len()];
     match rule.floor_counting {
         FloorCounting::Exact => winners.slots.iter().for_each(|&w| counts[pool.entries[w].contestant] += 1),
@@ -124,7 +127,9 @@ fn with_floor(rule: &CutRule, heads: &[Contestant<'_>]) -> Result<Vec<Verdict>, 
         .enumerate()
         .map(|(index, head)| {
             let alone = Pool::new(rule, std::slice::from_ref(head));
-            let own = alone.winners(counts[index] + floor).map_err(|bad| BadScore { contestant: index, ..bad })?;
+            let own = alone
+                .winners(counts[index] + floor.saturating_sub(held(head)))
+                .map_err(|bad| BadScore { contestant: index, ..bad })?;
             Ok(alone.verdicts(&own).swap_remove(0))
         })
         .collect()

@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::trace::tables::is_decoding;
+
 /// Writes what people and programs read.
 #[derive(Debug)]
 pub struct Printer {
@@ -77,6 +79,9 @@ fn to_stderr(text: &str) {
 /// Says of a panic that it is our bug, in one line.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
+        if is_decoding() {
+            return;
+        }
         let place = info.location().map_or(String::new(), |at| format!(" at {}:{}", at.file(), at.line()));
         let what = info.payload_as_str().unwrap_or("no message");
         to_stderr(&format!("bug: {what}{place}; please report this with the command you ran\n"));

@@ -73,6 +73,7 @@ pub fn run(args: RunArgs, printer: &Printer) -> Result<ExitCode> {
         seen: 0,
         seconds: Seconds { load, ..Seconds::default() },
         bytes: Default::default(),
+        crc32: Default::default(),
     };
     stop_on_ctrl_c()?;
     let record = |what: &str| args.record.iter().any(|recorded| recorded == what);

@@ -1,7 +1,7 @@
 //! Names and places of a trace's files, and writing them so that a name never stands for half a file.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::TraceError;
@@ -20,6 +20,8 @@ pub mod name {
     pub const STEPS: &str = "steps.parquet";
     /// One row per (layer, head, position).
     pub const ATTENTION: &str = "attention.parquet";
+    /// All tables.
+    pub const TABLES: [&str; 5] = [TOKENS, LIFETIMES, CUTS, STEPS, ATTENTION];
     /// Logits of every position.
     pub const LOGITS: &str = "logits.safetensors";
     /// What a run in progress has recorded; gone once it is finished.
@@ -56,6 +58,22 @@ pub fn write_whole<T>(
         // The first error is the one to report; a leftover is named .tmp and harms nobody.
         let _ = fs::remove_file(&temporary);
     })
+}
+
+/// CRC-32 of a file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn checksum(path: &Path) -> Result<u32, TraceError> {
+    let failed = |error: io::Error| TraceError::Read { path: path.to_owned(), problem: error.to_string() };
+    let mut file = File::open(path).map_err(failed)?;
+    let (mut hasher, mut chunk) = (crc32fast::Hasher::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut chunk).map_err(failed)? {
+            0 => return Ok(hasher.finalize()),
+            count => hasher.update(&chunk[..count]),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -139,14 +139,18 @@ pub fn is_being_written(path: &Path) -> bool {
 pub fn read(path: &Path, shape: Shape) -> Result<Recording, TraceError> {
     let problem = |problem: &str| TraceError::Read { path: path.to_owned(), problem: problem.to_owned() };
     let bytes = std::fs::read(path).map_err(|error| problem(&error.to_string()))?;
+    let mut recording = Recording::new(shape);
+    if MAGIC.starts_with(&bytes) {
+        return Ok(recording); // killed as it began
+    }
     let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
         return Err(problem("it is not a journal of this version"));
     };
-    let mut recording = Recording::new(shape);
     while let Some((payload, after)) = next_frame(rest) {
         let batch = decode(payload, path, shape)?;
         recording.tokens.extend(batch.tokens);
-        batch.passes.iter().try_for_each(|pass| recording.apply(pass))?;
+        let applied = batch.passes.iter().try_for_each(|pass| recording.apply(pass));
+        applied.map_err(|error| problem(&error.to_string()))?;
         rest = after;
     }
     Ok(recording)
@@ -156,7 +160,9 @@ fn next_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (checksum, rest) = rest.split_first_chunk::<4>()?;
     let (payload, after) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    (crc32fast::hash(payload) == u32::from_le_bytes(*checksum)).then_some((payload, after))
+    // Zeros are what some file systems leave after a power cut, and the checksum of nothing is zero.
+    let is_whole = !payload.is_empty() && crc32fast::hash(payload) == u32::from_le_bytes(*checksum);
+    is_whole.then_some((payload, after))
 }
 
 fn decode(mut payload: &[u8], path: &Path, shape: Shape) -> Result<Batch, TraceError> {
@@ -177,6 +183,11 @@ fn decode(mut payload: &[u8], path: &Path, shape: Shape) -> Result<Batch, TraceE
     let mut births = births.as_slice();
     let steps = table(passes);
     let fed = steps.u32("fed")?;
+    let born = shape.heads() * fed.iter().map(|&fed| fed as usize).sum::<usize>();
+    if !births.is_empty() && births.len() != born {
+        let problem = format!("{} births where the manifest's heads need {born}", births.len());
+        return Err(TraceError::Read { path: path.to_owned(), problem });
+    }
     let passes = steps_of(&steps)?.into_iter().zip(fed).map(|(step, fed)| {
         let cells = births.split_at_checked(shape.heads() * fed as usize);
         let log_beta = cells.and_then(|(own, rest)| {

@@ -20,6 +20,9 @@ pub enum LifetimeError {
         /// Rows given.
         found: usize,
     },
+    /// A token left a head that the model does not have.
+    #[error("{0} evicted a token, but the model has no such head")]
+    NoSuchHead(KvHead),
     /// A token left that never entered.
     #[error("{head} evicted position {position}, which it has not seen")]
     NotBorn {
@@ -118,9 +121,13 @@ impl Lifetimes {
     /// Lets one token leave one head, for good.
     ///
     /// # Errors
-    /// When it never entered, left before, or leaves before any query could have seen it.
+    /// When the head does not exist, or the token never entered, left before, or leaves before any query could have
+    /// seen it.
     pub fn close(&mut self, eviction: Eviction) -> Result<(), LifetimeError> {
         let Eviction { head, position, at, score } = eviction;
+        if !self.shape.has(head) {
+            return Err(LifetimeError::NoSuchHead(head));
+        }
         let lives = &mut self.heads[self.shape.index(head)];
         let slot = lives.evicted_at.get_mut(position as usize).ok_or(LifetimeError::NotBorn { head, position })?;
         if *slot != CACHED {

@@ -1,5 +1,7 @@
 //! `manifest.json`: what was run. The only place where the trace's types meet serde.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::step::Shape;
@@ -56,6 +58,9 @@ pub struct Manifest {
     /// Cache memory.
     #[serde(default)]
     pub bytes: Bytes,
+    /// CRC-32 of each table's file, by which a reader tells damage; absent while running and from foreign writers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub crc32: BTreeMap<String, u32>,
 }
 
 impl Manifest {

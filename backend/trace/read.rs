@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use super::check::{self, LifetimeColumns, RowProblem};
 use super::columns::Table;
 use super::error::TraceError;
-use super::files::{name, partial};
+use super::files::{checksum, name, partial};
 use super::journal;
 use super::manifest::{Manifest, SCHEMA_MAJOR, Status};
 use super::recording::Recording;
 use super::step::Shape;
 use super::tables::read_parquet;
+
+/// More heads than any model has; a manifest must not make a reader take memory for them.
+const MOST_HEADS: usize = 1 << 20;
 
 /// A trace in memory.
 #[derive(Debug)]
@@ -76,21 +79,32 @@ pub fn read_manifest(directory: &Path) -> Result<Manifest, TraceError> {
     let manifest: Manifest = serde_json::from_value(json).map_err(|error| problem(error.to_string()))?;
     let Shape { layers, kv_heads } = manifest.shape();
     let most = usize::from(u16::MAX);
-    if layers == 0 || kv_heads == 0 || layers > most || kv_heads > most {
+    if layers == 0 || kv_heads == 0 || layers > most || kv_heads > most || layers * kv_heads > MOST_HEADS {
         return Err(problem(format!("{layers} layers of {kv_heads} KV heads cannot be")));
     }
     Ok(manifest)
 }
 
 fn read_tables(directory: &Path, manifest: &Manifest) -> Result<Recording, TraceError> {
-    let (path, frame) = table(directory, name::TOKENS)?;
+    let table = |name: &str| {
+        let path = directory.join(name);
+        // Before the decoder sees a file: damage can make it ask for more memory than there is.
+        let sum = manifest.crc32.get(name).map(|_| checksum(&path)).transpose()?;
+        if sum.as_ref() != manifest.crc32.get(name) {
+            let problem = "it is truncated or damaged: its checksum is not the manifest's".to_owned();
+            return Err(TraceError::Read { path, problem });
+        }
+        let frame = read_parquet(&path)?;
+        Ok((path, frame))
+    };
+    let (path, frame) = table(name::TOKENS)?;
     let tokens = Table::new(&frame, &path);
     let at_row = |path: &Path, RowProblem { row, problem }| TraceError::Row { path: path.to_owned(), row, problem };
     check::positions_are_dense(&tokens.u32("position")?).map_err(|problem| at_row(&path, problem))?;
     let mut recording = Recording::new(manifest.shape());
     recording.tokens = journal::tokens_of(&tokens)?;
 
-    let (path, frame) = table(directory, name::LIFETIMES)?;
+    let (path, frame) = table(name::LIFETIMES)?;
     let columns = lifetime_columns(&Table::new(&frame, &path))?;
     let heads = manifest.shape().heads();
     // A foreign manifest need not say how many tokens were seen; the table does.
@@ -99,15 +113,15 @@ fn read_tables(directory: &Path, manifest: &Manifest) -> Result<Recording, Trace
         check::lifetimes(&columns, manifest.shape(), seen).map_err(|problem| at_row(&path, problem))?;
 
     if directory.join(name::CUTS).exists() {
-        let (path, frame) = table(directory, name::CUTS)?;
+        let (path, frame) = table(name::CUTS)?;
         recording.cuts = journal::cuts_of(&Table::new(&frame, &path))?;
     }
     if directory.join(name::STEPS).exists() {
-        let (path, frame) = table(directory, name::STEPS)?;
+        let (path, frame) = table(name::STEPS)?;
         recording.steps = journal::steps_of(&Table::new(&frame, &path))?;
     }
     if directory.join(name::ATTENTION).exists() {
-        let (path, frame) = table(directory, name::ATTENTION)?;
+        let (path, frame) = table(name::ATTENTION)?;
         let mass = Table::new(&frame, &path).f32("mass")?;
         if mass.len() != heads * seen as usize {
             let problem = format!("{} rows where {heads} heads x {seen} tokens are needed", mass.len());
@@ -116,12 +130,6 @@ fn read_tables(directory: &Path, manifest: &Manifest) -> Result<Recording, Trace
         recording.attention = mass.chunks(seen.max(1) as usize).map(<[f32]>::to_vec).collect();
     }
     Ok(recording)
-}
-
-fn table(directory: &Path, name: &str) -> Result<(PathBuf, polars::frame::DataFrame), TraceError> {
-    let path = directory.join(name);
-    let frame = read_parquet(&path)?;
-    Ok((path, frame))
 }
 
 fn lifetime_columns(table: &Table<'_>) -> Result<LifetimeColumns, TraceError> {

@@ -39,6 +39,11 @@ impl Shape {
         KvHead { layer: (index / self.kv_heads) as u16, head: (index % self.kv_heads) as u16 }
     }
 
+    /// Whether there is such a head.
+    pub fn has(&self, head: KvHead) -> bool {
+        usize::from(head.layer) < self.layers && usize::from(head.head) < self.kv_heads
+    }
+
     /// The place of `head` when all heads are counted layer by layer; the inverse of [`Shape::head`].
     pub fn index(&self, head: KvHead) -> usize {
         usize::from(head.layer) * self.kv_heads + usize::from(head.head)

@@ -2,7 +2,10 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use polars::prelude::*;
 
 use super::error::TraceError;
@@ -138,7 +141,10 @@ pub fn write_parquet(path: &Path, frames: impl IntoIterator<Item = DataFrame>) -
         let Some(first) = frames.next() else {
             return Err(TraceError::Write { path: path.to_owned(), problem: "a table needs a schema".to_owned() });
         };
-        let metadata = KeyValueMetadata::from_static(vec![("schema".to_owned(), SCHEMA.to_owned())]);
+        let metadata = KeyValueMetadata::from_static(vec![
+            ("schema".to_owned(), SCHEMA.to_owned()),
+            ("ARROW:schema".to_owned(), arrow_schema(&first).map_err(failed)?),
+        ]);
         let mut writer = ParquetWriter::new(file)
             .with_compression(ParquetCompression::Zstd(None))
             .with_key_value_metadata(Some(metadata))
@@ -153,17 +159,48 @@ pub fn write_parquet(path: &Path, frames: impl IntoIterator<Item = DataFrame>) -
     })
 }
 
+/// What readers that know Arrow are told about a frame's types. polars alone would tell them of its string views, which
+/// pyarrow can load but not filter, take or join.
+fn arrow_schema(frame: &DataFrame) -> PolarsResult<String> {
+    let mut stream = Vec::new();
+    let mut writer = IpcStreamWriter::new(&mut stream).with_compat_level(CompatLevel::oldest());
+    writer.finish(&mut frame.clear())?;
+    // A stream begins with its schema: a marker, the schema's length, and the schema.
+    let length = stream.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
+    Ok(BASE64.encode(&stream[..stream.len().min(8 + length as usize)]))
+}
+
+/// Rows that no encoding packs into a byte.
+const MOST_ROWS_PER_BYTE: u64 = 4096;
+
+/// Files being decoded now. A count for the process, as the decoder panics on threads of its own.
+static DECODING: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a panic now may come from the decoder of a damaged file, and is no news to anyone.
+pub fn is_decoding() -> bool {
+    DECODING.load(Ordering::Relaxed) > 0
+}
+
 /// Reads a whole Parquet file.
 ///
 /// # Errors
 /// When it is missing, truncated or damaged.
 pub fn read_parquet(path: &Path) -> Result<DataFrame, TraceError> {
-    let file =
-        File::open(path).map_err(|error| TraceError::Read { path: path.to_owned(), problem: error.to_string() })?;
+    let failed = |problem: String| TraceError::Read { path: path.to_owned(), problem };
+    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    let length = file.metadata().map_err(|error| failed(error.to_string()))?.len();
     // A damaged file may make the decoder panic; for the user that is a damaged file, not a bug of ours.
-    let read = std::panic::catch_unwind(|| ParquetReader::new(file).finish());
+    DECODING.fetch_add(1, Ordering::Relaxed);
+    let read = std::panic::catch_unwind(|| {
+        let mut reader = ParquetReader::new(file);
+        // The decoder takes memory for as many rows as a file claims.
+        let rows = reader.num_rows()? as u64;
+        polars_ensure!(rows <= length.saturating_mul(MOST_ROWS_PER_BYTE), ComputeError: "it claims {rows} rows");
+        reader.finish()
+    });
+    DECODING.fetch_sub(1, Ordering::Relaxed);
     match read {
         Ok(frame) => frame.map_err(|error| TraceError::read_table(path, &error)),
-        Err(_) => Err(TraceError::Read { path: path.to_owned(), problem: "it is truncated or damaged".to_owned() }),
+        Err(_) => Err(failed("it is truncated or damaged".to_owned())),
     }
 }

@@ -4,6 +4,7 @@
 //! 2 seconds, and now and then writes the tables as they stand, so that other programs can follow. Finishing writes the
 //! tables and gives the directory its name.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use super::error::TraceError;
-use super::files::{name, partial, write_whole};
+use super::files::{checksum, name, partial, write_whole};
 use super::journal::{Batch, JournalWriter};
 use super::logits::LogitsWriter;
 use super::manifest::{Manifest, Status};
@@ -219,7 +220,7 @@ impl Scribe {
             last.text.get_or_insert_default().push_str(&ending.text_tail);
         }
         write_tables(&self.directory, &self.recording)?;
-        write_manifest(&self.directory, &ending.manifest)?;
+        write_manifest(&self.directory, &Manifest { crc32: checksums(&self.directory)?, ..ending.manifest })?;
         let journal = self.directory.join(name::JOURNAL);
         fs::remove_file(&journal).map_err(|source| TraceError::write(&journal, &source))
     }
@@ -236,7 +237,8 @@ pub fn write_recording(target: &Path, manifest: &Manifest, recording: &Recording
     let directory = partial(target);
     fs::create_dir_all(&directory).map_err(|source| TraceError::Create { path: directory.clone(), source })?;
     write_tables(&directory, recording)?;
-    write_manifest(&directory, &Manifest { status: Status::Complete, ..manifest.clone() })?;
+    let crc32 = checksums(&directory)?;
+    write_manifest(&directory, &Manifest { status: Status::Complete, crc32, ..manifest.clone() })?;
     fs::rename(&directory, target).map_err(|source| TraceError::write(target, &source))
 }
 
@@ -245,6 +247,11 @@ fn write_manifest(directory: &Path, manifest: &Manifest) -> Result<(), TraceErro
     write_whole(&path, |file| {
         serde_json::to_writer_pretty(file, manifest).map_err(|error| TraceError::write(&path, &error.into()))
     })
+}
+
+fn checksums(directory: &Path) -> Result<BTreeMap<String, u32>, TraceError> {
+    let tables = name::TABLES.into_iter().filter(|table| directory.join(table).exists());
+    tables.map(|table| Ok((table.to_owned(), checksum(&directory.join(table))?))).collect()
 }
 
 fn write_tables(directory: &Path, recording: &Recording) -> Result<(), TraceError> {
