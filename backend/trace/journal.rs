@@ -36,6 +36,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Adds what came after.
+    pub fn append(&mut self, mut later: Self) {
+        self.tokens.append(&mut later.tokens);
+        self.passes.append(&mut later.passes);
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty() && self.passes.is_empty()

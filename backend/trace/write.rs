@@ -24,14 +24,18 @@ use super::tables::{self, write_parquet};
 pub const FLUSH_TOKENS: usize = 64;
 /// Time after which the journal is written at the latest.
 pub const FLUSH_TIME: Duration = Duration::from_secs(2);
+/// Tokens that the run keeps before it hands them to the thread...
+const HANDOVER_TOKENS: usize = 16;
+/// ...unless it last did so this long ago. Waking the thread costs a fast model a tenth of its time per token; a slow one
+/// hands over every pass at once.
+const HANDOVER_TIME: Duration = Duration::from_millis(20);
 /// The tables of a run in progress are re-written when this many times their last cost has passed.
 const SNAPSHOT_SHARE: u32 = 100;
 /// Messages that may wait for the thread before the run waits for it.
-const QUEUE: usize = 256;
+const QUEUE: usize = 64;
 
 enum Message {
-    Token(TokenRecord),
-    Pass(Pass),
+    Batch(Batch),
     Finish(Box<Ending>),
 }
 
@@ -54,6 +58,8 @@ pub struct TraceWriter {
     sender: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<Result<(), TraceError>>>,
     logits: Option<LogitsWriter>,
+    pending: Batch,
+    handed_over: Instant,
 }
 
 impl TraceWriter {
@@ -92,7 +98,15 @@ impl TraceWriter {
             .name("trace-writer".to_owned())
             .spawn(move || scribe.run(&receiver))
             .map_err(|source| TraceError::Create { path: directory.clone(), source })?;
-        Ok(Self { target: target.to_owned(), directory, sender: Some(sender), thread: Some(thread), logits })
+        Ok(Self {
+            target: target.to_owned(),
+            directory,
+            sender: Some(sender),
+            thread: Some(thread),
+            logits,
+            pending: Batch::default(),
+            handed_over: Instant::now(),
+        })
     }
 
     /// Where the trace is while it is being written.
@@ -105,7 +119,8 @@ impl TraceWriter {
     /// # Errors
     /// When what came before could not be written.
     pub fn token(&mut self, token: TokenRecord) -> Result<(), TraceError> {
-        self.send(Message::Token(token))
+        self.pending.tokens.push(token);
+        self.hand_over_if_due()
     }
 
     /// Adds one forward pass.
@@ -113,7 +128,8 @@ impl TraceWriter {
     /// # Errors
     /// When what came before could not be written.
     pub fn pass(&mut self, pass: Pass) -> Result<(), TraceError> {
-        self.send(Message::Pass(pass))
+        self.pending.passes.push(pass);
+        self.hand_over_if_due()
     }
 
     /// Adds the logits that followed `tokens_seen` tokens, if logits are recorded.
@@ -132,10 +148,22 @@ impl TraceWriter {
         if let Some(logits) = self.logits.take() {
             logits.finish()?;
         }
+        self.hand_over()?;
         self.send(Message::Finish(Box::new(ending)))?;
         self.join()?;
         fs::rename(&self.directory, &self.target).map_err(|source| TraceError::write(&self.target, &source))?;
         Ok(self.target.clone())
+    }
+
+    fn hand_over_if_due(&mut self) -> Result<(), TraceError> {
+        let due = self.pending.tokens.len() >= HANDOVER_TOKENS || self.handed_over.elapsed() >= HANDOVER_TIME;
+        if due { self.hand_over() } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self) -> Result<(), TraceError> {
+        self.handed_over = Instant::now();
+        let batch = std::mem::take(&mut self.pending);
+        self.send(Message::Batch(batch))
     }
 
     fn send(&mut self, message: Message) -> Result<(), TraceError> {
@@ -154,6 +182,10 @@ impl TraceWriter {
 impl Drop for TraceWriter {
     /// An unfinished run keeps what it recorded: the thread writes what it has and ends.
     fn drop(&mut self) {
+        if self.sender.is_some() {
+            // Whatever fails here is a consequence of what made the run end.
+            let _ = self.hand_over();
+        }
         self.sender = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -176,13 +208,12 @@ impl Scribe {
         loop {
             let message = receiver.recv_timeout(due.saturating_duration_since(Instant::now()));
             match message {
-                Ok(Message::Token(token)) => self.pending.tokens.push(token),
-                Ok(Message::Pass(pass)) => self.pending.passes.push(pass),
+                Ok(Message::Batch(batch)) => self.pending.append(batch),
                 Ok(Message::Finish(ending)) => return self.finish(*ending),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.flush(),
             }
-            if self.pending.tokens.len() >= FLUSH_TOKENS || Instant::now() >= due {
+            if self.pending.tokens.len() + HANDOVER_TOKENS > FLUSH_TOKENS || Instant::now() >= due {
                 self.flush()?;
                 self.snapshot_if_cheap()?;
                 due = Instant::now() + FLUSH_TIME;
