@@ -45,6 +45,12 @@ pub fn choose(args: &RunArgs, gates: Option<&GateConfig>, context: usize) -> Res
             ("--budget", args.budget.is_some()),
             ("--buffer", args.buffer.is_some()),
             ("--threshold", args.threshold.is_some()),
+            ("--scope", args.scope.is_some()),
+            ("--sinks", args.sinks.is_some()),
+            ("--recent", args.recent > 0),
+            ("--floor", args.floor != 0.0),
+            ("--look-ahead", args.look_ahead != 1),
+            ("--age-offset", args.age_offset != 1),
         ];
         if args.policy.is_some()
             && let Some((flag, _)) = flags.iter().find(|(_, given)| *given)
@@ -92,7 +98,8 @@ fn scorer(args: &RunArgs, kind: PolicyKind) -> Result<Box<dyn EvictionPolicy>> {
 }
 
 fn rule(args: &RunArgs, kind: PolicyKind, gates: Option<&GateConfig>, context: usize) -> Result<CutRule> {
-    let budget = args.budget.or(gates.and_then(|gates| gates.memory_size)).unwrap_or(BUDGET);
+    let default = gates.and_then(|gates| gates.memory_size).unwrap_or(BUDGET);
+    let budget = args.budget.unwrap_or(default.min(u32::try_from(context).unwrap_or(u32::MAX)));
     let buffer = args.buffer.or(gates.and_then(|gates| gates.buffer_size)).unwrap_or(BUFFER);
     let pooled_gates = gates.is_some_and(|gates| gates.kind == GateKind::Rg10) && kind.needs_gates();
     let scope = args.scope.unwrap_or(if pooled_gates { Scope::Global } else { Scope::Head });
@@ -104,6 +111,7 @@ fn rule(args: &RunArgs, kind: PolicyKind, gates: Option<&GateConfig>, context: u
             "--threshold is a retention and must lie between 0 and 1, not {threshold}"
         );
         ensure!(kind.needs_gates(), "--threshold compares learned retention, which policy {kind} does not use");
+        ensure!(args.floor == 0.0, "--floor shares out a budget, which --threshold replaces; leave one of them out");
         ensure!(
             args.budget.is_none() && args.buffer.is_none(),
             "--threshold replaces the budget; leave out --budget and --buffer"

@@ -66,7 +66,13 @@ impl Printer {
     /// The error that ends a command. Printed even when quiet.
     pub fn error(&self, error: &anyhow::Error) {
         let word = if self.colour { "\x1b[31merror:\x1b[0m" } else { "error:" };
-        let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+        let mut chain: Vec<String> = Vec::new();
+        for cause in error.chain().map(ToString::to_string) {
+            // Our own sentences already hold the system's reason.
+            if !chain.iter().any(|told| told.contains(&cause)) {
+                chain.push(cause);
+            }
+        }
         to_stderr(&format!("{word} {}\n", chain.join(": ")));
     }
 }

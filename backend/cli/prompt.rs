@@ -6,7 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::text::{ChatTemplate, GeneratedRoles, Message, Speaker, Specials, TextShares, TextTokenizer, classify};
+use crate::text::{
+    ChatError, ChatTemplate, GeneratedRoles, Message, Speaker, Specials, TextShares, TextTokenizer, classify,
+};
 use crate::trace::step::{Origin, TokenRecord};
 
 /// More than any model's context in text; a larger file is surely not a prompt.
@@ -88,7 +90,7 @@ pub fn encode(
     text: &str,
     raw: bool,
     tokenizer: Option<&TextTokenizer>,
-    template: Option<&ChatTemplate>,
+    template: &Result<ChatTemplate, ChatError>,
     vocab: usize,
 ) -> Result<Prompt> {
     let Some(tokenizer) = tokenizer else {
@@ -97,8 +99,12 @@ pub fn encode(
     let (rendered, tokens, roles) = if raw {
         (text.to_owned(), tokenizer.encode(text, Specials::Add)?, None)
     } else {
-        let Some(template) = template else {
-            bail!("the model's tokenizer has no chat template; add --raw to send the prompt as it is");
+        let template = match template {
+            Ok(template) => template,
+            Err(ChatError::Missing) => {
+                bail!("the model's tokenizer has no chat template; add --raw to send the prompt as it is")
+            }
+            Err(error) => bail!("the model's chat template cannot be used ({error}); add --raw to do without it"),
         };
         let prompt = template.prompt(&[Message::new(Speaker::User, text.trim_end())], true, None)?;
         let tokens = tokenizer.encode(&prompt.text, Specials::AsWritten)?;

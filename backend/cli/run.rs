@@ -56,6 +56,11 @@ pub fn run(args: RunArgs, printer: &Printer) -> Result<ExitCode> {
     let Chosen { policy, facts, warnings } = choose(&args, loaded.gate_config.as_ref(), context)?;
     let prompt = read_prompt(&args, text.as_deref(), &loaded, context)?;
     warnings.iter().for_each(|warning| printer.warning(warning));
+    if let Some(window) = loaded.model.config().sliding_window {
+        printer.warning(&format!(
+            "this model was trained to attend to its last {window} tokens only; as in the authors' code, it attends here to everything cached"
+        ));
+    }
 
     let manifest = Manifest {
         schema: SCHEMA.to_owned(),
@@ -150,9 +155,7 @@ fn read_prompt(args: &RunArgs, text: Option<&str>, loaded: &Loaded, context: usi
     let vocab = loaded.model.config().vocab;
     let prompt = match (&args.prompt_ids, text) {
         (Some(path), _) => prompt::from_ids(prompt::read_ids(path, vocab)?),
-        (None, Some(text)) => {
-            prompt::encode(text, args.raw, loaded.tokenizer.as_ref(), loaded.template.as_ref(), vocab)?
-        }
+        (None, Some(text)) => prompt::encode(text, args.raw, loaded.tokenizer.as_ref(), &loaded.template, vocab)?,
         (None, None) => bail!("no prompt; name a text file, or - for standard input"),
     };
     let tokens = prompt.ids.len();

@@ -66,6 +66,7 @@ impl Session<'_> {
         for token in &prompt.records {
             self.record(token.clone())?;
         }
+        self.writer.flush()?;
         while let Some(step) = self.generation.next() {
             self.step(step?, progress)?;
         }

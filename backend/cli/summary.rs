@@ -103,7 +103,8 @@ impl Summary<'_> {
             printer.row("note", builtin::CAVEAT);
         }
         printer.note("");
-        printer.row("next", &format!("trimkv-trace heads {}", shell_word(self.trace)));
+        let program = std::env::args_os().next().unwrap_or_else(|| "trimkv-trace".into());
+        printer.row("next", &format!("{} heads {}", shell_word(Path::new(&program)), shell_word(self.trace)));
     }
 
     fn model(&self) -> String {

@@ -36,7 +36,7 @@ pub fn parts() -> Result<Parts, ModelError> {
         tokenizer: Some(
             TextTokenizer::from_bytes(include_bytes!("builtin/tokenizer.json")).map_err(|error| text(&error))?,
         ),
-        template: Some(ChatTemplate::from_parts(Some(tokenizer_config), None).map_err(|error| text(&error))?),
+        template: ChatTemplate::from_parts(Some(tokenizer_config), None),
     })
 }
 

@@ -99,6 +99,8 @@ pub struct ModelConfig {
     pub tied: bool,
     /// Most positions the model was made for.
     pub context: usize,
+    /// Attention window narrower than the context, which this program, like the authors' code, does not apply.
+    pub sliding_window: Option<usize>,
     /// Tokens that end a text.
     pub eos: Vec<u32>,
     /// Type the weights are stored in, where the file says so.
@@ -127,14 +129,17 @@ struct RawConfig {
     mlp_bias: Option<bool>,
     tie_word_embeddings: Option<bool>,
     eos_token_id: Option<TokenIds>,
-    #[serde(alias = "torch_dtype")]
     dtype: Option<String>,
+    torch_dtype: Option<String>,
+    sliding_window: Option<usize>,
+    use_sliding_window: Option<bool>,
 }
 
 #[derive(Deserialize, Clone, Default)]
 struct RawScaling {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The older spelling; files often hold both.
+    r#type: Option<String>,
     rope_theta: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
@@ -247,13 +252,16 @@ impl RawConfig {
             tied: self.tie_word_embeddings.unwrap_or(false),
             context: self.max_position_embeddings,
             eos: self.eos_token_id.map(TokenIds::into_vec).unwrap_or_default(),
-            stored_dtype: self.dtype,
+            sliding_window: self
+                .sliding_window
+                .filter(|&window| self.use_sliding_window != Some(false) && window < self.max_position_embeddings),
+            stored_dtype: self.dtype.or(self.torch_dtype),
         })
     }
 
     fn scaling(&self, raw: &RawScaling, rotary_dim: usize) -> Result<RopeScaling, String> {
         let need = |value: Option<f64>, key: &str| value.ok_or(format!("rope_scaling lacks {key}"));
-        match raw.rope_type.as_deref().unwrap_or("default") {
+        match raw.rope_type.as_deref().or(raw.r#type.as_deref()).unwrap_or("default") {
             "default" | "mrope" => Ok(RopeScaling::None),
             "linear" => Ok(RopeScaling::Linear { factor: need(raw.factor, "factor")? }),
             "llama3" => Ok(RopeScaling::Llama3 {

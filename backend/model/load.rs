@@ -48,8 +48,8 @@ pub struct Parts {
     pub weights: Weights,
     /// Absent for a model that comes without.
     pub tokenizer: Option<TextTokenizer>,
-    /// Absent where the tokenizer has no chat template.
-    pub template: Option<ChatTemplate>,
+    /// The chat template, or why there is none: only a chat needs it.
+    pub template: Result<ChatTemplate, ChatError>,
 }
 
 /// A gate checkpoint, opened but not yet on a device.
@@ -76,8 +76,8 @@ pub struct Loaded {
     pub model: Decoder,
     /// Its tokenizer, if it has one.
     pub tokenizer: Option<TextTokenizer>,
-    /// Its chat template, if it has one.
-    pub template: Option<ChatTemplate>,
+    /// Its chat template, or why there is none.
+    pub template: Result<ChatTemplate, ChatError>,
     /// Tokens that end a text.
     pub eos: Vec<u32>,
     /// The gate checkpoint's own settings.
@@ -113,6 +113,10 @@ impl Checkpoint {
             (None, Some(opened)) => opened.base()?,
             (None, None) => Place::BuiltIn,
         };
+        if revision.is_some() && !is_remote(wanted) {
+            let problem = "--revision names a version on the hub, and nothing here comes from it; leave it out";
+            return Err(ModelError::Text(problem.to_owned()));
+        }
         let local = place.local(&[CONFIG], &TOKENIZER_FILES, &mut hub)?;
         if let (Place::Hub { .. }, Some(local)) = (&place, &local) {
             fetch_weights(&place, local, &mut hub)?;
@@ -184,17 +188,12 @@ impl Parts {
             Err(TokenizerError::Missing { .. }) => None,
             Err(error) => return Err(ModelError::Text(error.to_string())),
         };
-        let template = match ChatTemplate::from_folder(directory) {
-            Ok(template) => Some(template),
-            Err(ChatError::Missing) => None,
-            Err(error) => return Err(ModelError::Text(format!("{}: {error}", directory.display()))),
-        };
         Ok(Self {
             config: (read_text(&config_path)?, config_path),
             generation_config: std::fs::read_to_string(directory.join(GENERATION_CONFIG)).ok(),
             weights: Weights::open(directory)?,
             tokenizer,
-            template,
+            template: ChatTemplate::from_folder(directory),
         })
     }
 }
@@ -244,7 +243,12 @@ impl Gates {
     /// base. It must describe the base.
     fn model_config(&self, base: ModelConfig, place: &Place) -> Result<ModelConfig, ModelError> {
         let path = self.path.with_file_name(CONFIG);
-        let Ok(own) = ModelConfig::parse(&self.config_text, &path) else { return Ok(base) };
+        // A checkpoint of ours or another's may hold the gate keys alone.
+        let json: serde_json::Value = serde_json::from_str(&self.config_text).unwrap_or_default();
+        if json.get("text_config").unwrap_or(&json).get("hidden_size").is_none() {
+            return Ok(base);
+        }
+        let own = ModelConfig::parse(&self.config_text, &path)?;
         let shape = |c: &ModelConfig| {
             (c.architecture, c.layers, c.hidden, c.query_heads, c.kv_heads, c.head_dim, c.intermediate, c.vocab)
         };
@@ -262,6 +266,12 @@ impl Gates {
         );
         Err(ModelError::Config { path, problem })
     }
+}
+
+/// Whether a name the user gave leads to the hub.
+fn is_remote(wanted: &Wanted) -> bool {
+    let places = [&wanted.model, &wanted.gates].into_iter().flatten().map(|name| Place::find(name, None));
+    places.flatten().any(|place| matches!(place, Place::Hub { .. }))
 }
 
 fn is_gate_checkpoint(place: &Place, hub: &mut dyn FnMut() -> Result<Hub, ModelError>) -> Result<bool, ModelError> {

@@ -50,11 +50,11 @@ pub fn positions_are_dense(positions: &[u32]) -> Result<(), RowProblem> {
     }
 }
 
-/// Builds lifetimes from their table, every (layer, head) complete over `0..seen`, in order.
+/// Rows must be every (layer, head, position) over `0..seen`, in that order.
 ///
 /// # Errors
-/// At the first row that breaks a rule of the format.
-pub fn lifetimes(columns: &LifetimeColumns, shape: Shape, seen: u32) -> Result<Lifetimes, RowProblem> {
+/// At the first row that is not.
+pub fn keys(columns: &LifetimeColumns, shape: Shape, seen: u32) -> Result<(), RowProblem> {
     let rows = columns.position.len();
     let per_head = seen as usize;
     for row in 0..rows.min(shape.heads() * per_head) {
@@ -80,6 +80,15 @@ pub fn lifetimes(columns: &LifetimeColumns, shape: Shape, seen: u32) -> Result<L
             ),
         ));
     }
+    Ok(())
+}
+
+/// Builds lifetimes from their table, every (layer, head) complete over `0..seen`, in order.
+///
+/// # Errors
+/// At the first row that breaks a rule of the format.
+pub fn lifetimes(columns: &LifetimeColumns, shape: Shape, seen: u32) -> Result<Lifetimes, RowProblem> {
+    keys(columns, shape, seen)?;
     let has_gates = columns.log_beta.iter().any(Option::is_some);
     let bad_beta = |&(_, value): &(usize, &Option<f32>)| match value {
         Some(value) => value.is_nan() || *value > 0.0,

@@ -12,6 +12,9 @@ use super::files::name;
 /// Bytes kept for the JSON header; safetensors pads with spaces.
 const HEADER: usize = 248;
 
+/// Ending of the file's name until it is whole: its header is not true before.
+const UNFINISHED: &str = ".tmp";
+
 /// Appends rows of logits.
 #[derive(Debug)]
 pub struct LogitsWriter {
@@ -27,7 +30,9 @@ impl LogitsWriter {
     /// # Errors
     /// When it cannot be created.
     pub fn create(directory: &Path, vocab: usize) -> Result<Self, TraceError> {
-        let path = directory.join(name::LOGITS);
+        let mut path = directory.join(name::LOGITS).into_os_string();
+        path.push(UNFINISHED);
+        let path = PathBuf::from(path);
         let file = File::create_new(&path).map_err(|source| TraceError::write(&path, &source))?;
         let mut writer = Self { file: BufWriter::new(file), path, vocab, tokens_seen: Vec::new() };
         writer.put(&[0; 8 + HEADER])?;
@@ -57,7 +62,9 @@ impl LogitsWriter {
         let seen: Vec<u8> = self.tokens_seen.iter().flat_map(|seen| seen.to_le_bytes()).collect();
         self.put(&seen)?;
         self.write_header()?;
-        self.file.flush().map_err(|source| TraceError::write(&self.path, &source))
+        let failed = |source| TraceError::write(&self.path, &source);
+        self.file.flush().map_err(failed)?;
+        std::fs::rename(&self.path, self.path.with_file_name(name::LOGITS)).map_err(failed)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), TraceError> {

@@ -18,49 +18,56 @@ pub struct Manifest {
     /// `trimkv-trace/1`.
     pub schema: String,
     /// The run's name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub id: String,
     /// RFC 3339 time of the start.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub created: String,
     /// Whether the run is over.
     #[serde(default)]
     pub status: Status,
     /// Who wrote the trace.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub tool: Tool,
     /// The model.
     pub model: ModelFacts,
     /// The retention gates, if any were loaded.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub gates: Option<GateFacts>,
     /// What was evicted, and when.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub policy: PolicyFacts,
     /// How tokens were drawn.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub sampling: SamplingFacts,
     /// Where it ran.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub device: String,
     /// The prompt.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub prompt: PromptFacts,
     /// The continuation.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub generated: GeneratedFacts,
     /// Tokens the model has read; the last sampled token was not.
     #[serde(default)]
     pub seen: u32,
     /// Wall time by phase.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub seconds: Seconds,
     /// Cache memory.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub bytes: Bytes,
     /// CRC-32 of each table's file, by which a reader tells damage; absent while running and from foreign writers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub crc32: BTreeMap<String, u32>,
+}
+
+/// Takes a field for absent when another writer's value is not what this program means by it: the format requires only
+/// the schema and the model's shape.
+fn lenient<'de, D: serde::Deserializer<'de>, T: Default + serde::de::DeserializeOwned>(from: D) -> Result<T, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 impl Manifest {
@@ -157,39 +164,43 @@ pub struct GateFacts {
 #[serde(default)]
 pub struct PolicyFacts {
     /// Stable name, e.g. `trimkv`.
+    #[serde(deserialize_with = "lenient")]
     pub name: String,
     /// Entries a KV head keeps; absent for the full cache and for thresholds.
+    #[serde(deserialize_with = "lenient")]
     pub budget: Option<u32>,
     /// How far a head may overrun its budget before a cut.
+    #[serde(deserialize_with = "lenient")]
     pub buffer: Option<u32>,
     /// Who competes: `head`, `layer` or `global`.
+    #[serde(deserialize_with = "lenient")]
     pub scope: Option<String>,
     /// First positions that are never evicted.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub sinks: Option<u32>,
     /// Newest entries that are never evicted.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub recent: Option<u32>,
     /// Share of the budget every head keeps in a global competition.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub floor: Option<f64>,
     /// `exact`, or `authors` for their counting quirk.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub floor_counting: Option<String>,
     /// Retention below which a token leaves, whatever the memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub threshold: Option<f64>,
     /// Future steps over which retention is summed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub look_ahead: Option<u32>,
     /// Added to tokens seen to form a token's age; 1 in the authors' code.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub age_offset: Option<i32>,
     /// Seed of a random policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub seed: Option<u64>,
     /// Tokens per prefill pass; absent when the prompt was one pass.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub prefill_chunk: Option<u32>,
 }
 

@@ -122,11 +122,9 @@ fn read_tables(directory: &Path, manifest: &Manifest) -> Result<Recording, Trace
     }
     if directory.join(name::ATTENTION).exists() {
         let (path, frame) = table(name::ATTENTION)?;
-        let mass = Table::new(&frame, &path).f32("mass")?;
-        if mass.len() != heads * seen as usize {
-            let problem = format!("{} rows where {heads} heads x {seen} tokens are needed", mass.len());
-            return Err(TraceError::Table { path, problem });
-        }
+        let table = Table::new(&frame, &path);
+        check::keys(&keys(&table)?, manifest.shape(), seen).map_err(|problem| at_row(&path, problem))?;
+        let mass = table.f32("mass")?;
         recording.attention = mass.chunks(seen.max(1) as usize).map(<[f32]>::to_vec).collect();
     }
     Ok(recording)
@@ -135,11 +133,19 @@ fn read_tables(directory: &Path, manifest: &Manifest) -> Result<Recording, Trace
 fn lifetime_columns(table: &Table<'_>) -> Result<LifetimeColumns, TraceError> {
     let optional = |name| if table.has(name) { table.optional_f32(name) } else { Ok(Vec::new()) };
     Ok(LifetimeColumns {
-        layer: table.u32("layer")?,
-        head: table.u32("head")?,
-        position: table.u32("position")?,
         log_beta: optional("log_beta")?,
         evicted_at: table.optional_u32("evicted_at")?,
         last_score: optional("last_score")?,
+        ..keys(table)?
+    })
+}
+
+/// Whose every row is, without what it says.
+fn keys(table: &Table<'_>) -> Result<LifetimeColumns, TraceError> {
+    Ok(LifetimeColumns {
+        layer: table.u32("layer")?,
+        head: table.u32("head")?,
+        position: table.u32("position")?,
+        ..LifetimeColumns::default()
     })
 }

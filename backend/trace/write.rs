@@ -31,8 +31,10 @@ const HANDOVER_TOKENS: usize = 16;
 const HANDOVER_TIME: Duration = Duration::from_millis(20);
 /// The tables of a run in progress are re-written when this many times their last cost has passed.
 const SNAPSHOT_SHARE: u32 = 100;
+/// Cost of the tables beyond which a run in progress no longer re-writes them.
+const LONGEST_SNAPSHOT: Duration = Duration::from_millis(500);
 /// Messages that may wait for the thread before the run waits for it.
-const QUEUE: usize = 64;
+const QUEUE: usize = 8;
 
 enum Message {
     Batch(Batch),
@@ -120,7 +122,7 @@ impl TraceWriter {
     /// When what came before could not be written.
     pub fn token(&mut self, token: TokenRecord) -> Result<(), TraceError> {
         self.pending.tokens.push(token);
-        self.hand_over_if_due()
+        if self.is_due() { self.flush() } else { Ok(()) }
     }
 
     /// Adds one forward pass.
@@ -129,7 +131,13 @@ impl TraceWriter {
     /// When what came before could not be written.
     pub fn pass(&mut self, pass: Pass) -> Result<(), TraceError> {
         self.pending.passes.push(pass);
-        self.hand_over_if_due()
+        if self.is_due() {
+            // The token drawn after this pass is to follow at once, so the clock is left as it is.
+            let handed_over = self.handed_over;
+            self.flush()?;
+            self.handed_over = handed_over;
+        }
+        Ok(())
     }
 
     /// Adds the logits that followed `tokens_seen` tokens, if logits are recorded.
@@ -148,19 +156,22 @@ impl TraceWriter {
         if let Some(logits) = self.logits.take() {
             logits.finish()?;
         }
-        self.hand_over()?;
+        self.flush()?;
         self.send(Message::Finish(Box::new(ending)))?;
         self.join()?;
         fs::rename(&self.directory, &self.target).map_err(|source| TraceError::write(&self.target, &source))?;
         Ok(self.target.clone())
     }
 
-    fn hand_over_if_due(&mut self) -> Result<(), TraceError> {
-        let due = self.pending.tokens.len() >= HANDOVER_TOKENS || self.handed_over.elapsed() >= HANDOVER_TIME;
-        if due { self.hand_over() } else { Ok(()) }
+    fn is_due(&self) -> bool {
+        self.pending.tokens.len() >= HANDOVER_TOKENS || self.handed_over.elapsed() >= HANDOVER_TIME
     }
 
-    fn hand_over(&mut self) -> Result<(), TraceError> {
+    /// Hands everything to the thread now: before something that may take long.
+    ///
+    /// # Errors
+    /// When what came before could not be written.
+    pub fn flush(&mut self) -> Result<(), TraceError> {
         self.handed_over = Instant::now();
         let batch = std::mem::take(&mut self.pending);
         self.send(Message::Batch(batch))
@@ -184,7 +195,10 @@ impl Drop for TraceWriter {
     fn drop(&mut self) {
         if self.sender.is_some() {
             // Whatever fails here is a consequence of what made the run end.
-            let _ = self.hand_over();
+            let _ = self.flush();
+        }
+        if let Some(logits) = self.logits.take() {
+            let _ = logits.finish();
         }
         self.sender = None;
         if let Some(thread) = self.thread.take() {
@@ -238,7 +252,10 @@ impl Scribe {
             return Ok(());
         }
         write_tables(&self.directory, &self.recording)?;
-        self.next_snapshot = Instant::now() + FLUSH_TIME.max(start.elapsed() * SNAPSHOT_SHARE);
+        let cost = start.elapsed();
+        // The journal waits while tables are written; a run whose tables take long is left to its journal.
+        let pause = if cost > LONGEST_SNAPSHOT { Duration::from_secs(1 << 30) } else { cost * SNAPSHOT_SHARE };
+        self.next_snapshot = Instant::now() + FLUSH_TIME.max(pause);
         Ok(())
     }
 

@@ -20,6 +20,7 @@ fn folder() -> Folder {
 fn with_filters(check: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"[\d,]+ tokens/s", "[SPEED] tokens/s");
+    settings.add_filter(r"next      \S+ heads", "next      trimkv-trace heads");
     settings.bind(check);
 }
 
