@@ -264,3 +264,23 @@ pub struct Bytes {
     /// What they took at the end, as allocated.
     pub cache_now: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_writers_policy_is_kept_where_it_is_understood_and_absent_where_not() {
+        let foreign = r#"{
+            "schema": "trimkv-trace/1", "model": {"layers": 2, "kv_heads": 3}, "device": null, "sampling": "greedy",
+            "policy": {"name": "ada", "budget": "50 %", "buffer": 8, "threshold": "auto", "temperature": 3}
+        }"#;
+        let manifest: Manifest = serde_json::from_str(foreign).unwrap();
+        assert_eq!(manifest.shape(), Shape { layers: 2, kv_heads: 3 });
+        let policy = manifest.policy;
+        assert_eq!(
+            (policy.name.as_str(), policy.budget, policy.buffer, policy.threshold),
+            ("ada", None, Some(8), None)
+        );
+    }
+}

@@ -316,8 +316,57 @@ fn a_tokenizer_that_cannot_serve_is_refused_with_the_way_round() {
     folder.refusal(&run(&model, &[]), &["tokenizer.json is damaged", "fetch it again"]);
     fs::remove_file(model.join("tokenizer.json")).unwrap();
     folder.refusal(&run(&model, &["--raw"]), &["no tokenizer.json", "--prompt-ids"]);
+    fs::write(model.join("tokenizer.json"), &tokenizer).unwrap();
     fs::write(model.join("tokenizer_config.json"), "{").unwrap();
-    folder.refusal(&run(&model, &["--raw"]), &["tokenizer_config.json is damaged", "fetch it again"]);
+    folder.refusal(&run(&model, &[]), &["tokenizer_config.json is damaged", "add --raw"]);
+    folder.run(&run(&model, &["--raw"])).done();
+    fs::write(model.join("tokenizer_config.json"), r#"{"chat_template": "{% frobnicate %}"}"#).unwrap();
+    folder.refusal(&run(&model, &[]), &["the model's chat template cannot be used", "add --raw"]);
+    folder.run(&run(&model, &["--raw"])).done();
+}
+
+#[test]
+fn a_flag_without_meaning_is_refused_rather_than_ignored() {
+    let folder = folder();
+    folder.refusal(&["prompt.txt", "--policy", "full", "--sinks", "3"], &["the full cache", "--sinks"]);
+    folder.refusal(
+        &["prompt.txt", "--threshold", "0.5", "--floor", "0.5", "--scope", "global"],
+        &["--floor", "--threshold"],
+    );
+    folder.refusal(&["prompt.txt", "--revision", "main"], &["--revision", "hub"]);
+}
+
+#[test]
+fn a_configuration_may_spell_its_keys_both_ways_and_hide_nothing() {
+    let folder = folder();
+    let model = folder.copy_builtin();
+    let run = ["prompt.txt", "--max-new-tokens", "2", "--model", arg(&model)];
+    edit_json(&model.join("config.json"), |json| {
+        json.insert("dtype".to_owned(), "float32".into());
+        json.insert(
+            "rope_scaling".to_owned(),
+            serde_json::json!({"rope_type": "linear", "type": "linear", "factor": 2}),
+        );
+    });
+    folder.run(&run).done();
+    edit_json(&model.join("config.json"), |json| {
+        json.insert("use_sliding_window".to_owned(), true.into());
+        json.insert("sliding_window".to_owned(), 8.into());
+    });
+    let said = folder.run(&run).done();
+    assert!(
+        said.stderr.contains("warning: this model was trained to attend to its last 8 tokens only"),
+        "{}",
+        said.stderr
+    );
+    let gates = folder.copy(&golden::root().join("checkpoints/qwen3-rg"), "gates");
+    edit_json(&gates.join("config.json"), |json| {
+        json.insert("rope_scaling".to_owned(), serde_json::json!({"rope_type": "yarn", "factor": 4.0}));
+    });
+    let base = golden::root().join("models/qwen3-tiny");
+    folder.write_ids("ids.json", &[1, 2, 3]);
+    let wanted = ["--prompt-ids", "ids.json", "--model", arg(&base), "--gates", arg(&gates)];
+    folder.refusal(&wanted, &["yarn", "not supported"]);
 }
 
 #[test]
