@@ -151,11 +151,6 @@ impl Weights {
         self.places.contains_key(name)
     }
 
-    /// Names of all tensors.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.places.keys().map(String::as_str)
-    }
-
     /// Bytes of all files.
     pub fn total_bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes.as_slice().len() as u64).sum()

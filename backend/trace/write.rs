@@ -111,11 +111,6 @@ impl TraceWriter {
         })
     }
 
-    /// Where the trace is while it is being written.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     /// Adds one token of the text.
     ///
     /// # Errors
