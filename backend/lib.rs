@@ -13,6 +13,7 @@
 //! - [`trace`] is the public contract: what a run kept and forgot. Values are pure; files need the feature `tables`.
 //! - [`policy`] ranks tokens, [`cache`] applies the ranking: one pure ledger decides, the tensors follow it.
 //! - `model` and `engine` (feature `generate`) run a language model with retention gates and a bounded cache.
+//! - `corpus` makes the documents of the built-in model's world, and `evaluation` asks a model about them.
 //! - [`analysis`] turns a trace into facts about heads. Slices in, values out.
 //! - `cli` (feature `tables`) is the command line; only its printer writes to the standard streams.
 //!
@@ -30,7 +31,11 @@ pub mod cache;
 #[cfg(feature = "tables")]
 pub mod cli;
 #[cfg(feature = "generate")]
+pub mod corpus;
+#[cfg(feature = "generate")]
 pub mod engine;
+#[cfg(feature = "generate")]
+pub mod evaluation;
 #[cfg(feature = "generate")]
 pub mod model;
 pub mod policy;

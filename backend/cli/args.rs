@@ -41,12 +41,24 @@ pub struct Cli {
 enum Named {
     /// Print what each head of a trace kept, one row per head
     Heads(HeadsArgs),
+    /// Write documents of the built-in model's world, one JSON object a line
+    #[cfg(feature = "generate")]
+    Corpus(super::corpus::CorpusArgs),
+    /// Measure how well a model answers under bounded caches, on documents it never saw
+    #[cfg(feature = "generate")]
+    Evaluate(super::evaluate::EvaluateArgs),
 }
 
 /// What was asked for.
 pub enum Verb {
     /// Print facts about heads.
     Heads(HeadsArgs),
+    /// Write documents.
+    #[cfg(feature = "generate")]
+    Corpus(super::corpus::CorpusArgs),
+    /// Examine a model.
+    #[cfg(feature = "generate")]
+    Evaluate(super::evaluate::EvaluateArgs),
     /// Trace a generation.
     #[cfg(feature = "generate")]
     Run(Box<RunArgs>),
@@ -65,6 +77,10 @@ impl Cli {
     pub fn verb(self) -> Verb {
         match self.verb {
             Some(Named::Heads(args)) => Verb::Heads(args),
+            #[cfg(feature = "generate")]
+            Some(Named::Corpus(args)) => Verb::Corpus(args),
+            #[cfg(feature = "generate")]
+            Some(Named::Evaluate(args)) => Verb::Evaluate(args),
             #[cfg(feature = "generate")]
             None => Verb::Run(Box::new(self.run)),
             #[cfg(not(feature = "generate"))]

@@ -5,6 +5,10 @@ pub mod heads;
 pub mod printer;
 
 #[cfg(feature = "generate")]
+pub mod corpus;
+#[cfg(feature = "generate")]
+pub mod evaluate;
+#[cfg(feature = "generate")]
 pub mod policy;
 #[cfg(feature = "generate")]
 pub mod prompt;
@@ -46,6 +50,10 @@ fn run() -> ExitCode {
     let printer = Printer::new(cli.quiet());
     let done = match cli.verb() {
         Verb::Heads(args) => heads::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "generate")]
+        Verb::Corpus(args) => corpus::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "generate")]
+        Verb::Evaluate(args) => evaluate::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "generate")]
         Verb::Run(args) => run::run(*args, &printer),
     };

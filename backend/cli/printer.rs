@@ -3,6 +3,9 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(feature = "generate")]
+use indicatif::{ProgressBar, ProgressStyle};
+
 use crate::trace::tables::is_decoding;
 
 /// Writes what people and programs read.
@@ -24,6 +27,17 @@ impl Printer {
     /// Whether messages may move about (progress).
     pub fn is_interactive(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// A bar that shows how much of `total` is done; hidden when messages may not move about.
+    #[cfg(feature = "generate")]
+    pub fn progress(&self, total: u64, what: &str) -> Bar {
+        let bar = if self.is_interactive() { ProgressBar::new(total) } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{msg} {bar:32} {pos}/{len}, {eta} left") {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        Bar(bar)
     }
 
     /// A piece of a result, as it is, at once.
@@ -74,6 +88,26 @@ impl Printer {
             }
         }
         to_stderr(&format!("{word} {}\n", chain.join(": ")));
+    }
+}
+
+/// How far something has come. It goes when it is dropped.
+#[cfg(feature = "generate")]
+#[derive(Debug)]
+pub struct Bar(ProgressBar);
+
+#[cfg(feature = "generate")]
+impl Bar {
+    /// Says how much is done.
+    pub fn set(&self, done: u64) {
+        self.0.set_position(done);
+    }
+}
+
+#[cfg(feature = "generate")]
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

@@ -1,0 +1,197 @@
+//! One chat: a story, and turns that ask about it.
+
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::fact::{self, Asked, Facts, Family};
+use super::filler;
+
+/// What a document should be like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Tokens of the whole chat, nearly: it is never longer, and shorter by less than a sentence and a turn.
+    pub tokens: usize,
+    /// Turns at most; the story takes what they leave.
+    pub turns: usize,
+    /// Facts told of each kind that is told, at least.
+    pub fewest_facts: usize,
+    /// Facts told of each kind that is told, at most.
+    pub facts: usize,
+    /// Ask about this family only, instead of any.
+    pub only: Option<Family>,
+}
+
+/// A question and its answer.
+pub type Turn = Asked;
+
+/// A chat.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// What is told before the first question.
+    pub story: String,
+    /// Questions and answers; empty in a document of prose.
+    pub turns: Vec<Turn>,
+    /// How the assistant goes on with the story, in a document of prose.
+    pub continuation: Option<String>,
+}
+
+/// A message as in `{"messages": [...]}` files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// `user` or `assistant`.
+    pub role: &'static str,
+    /// What was said.
+    pub content: String,
+}
+
+/// Tokens that a message costs beside its content: start, role, newline, end, newline.
+const MESSAGE: usize = 5;
+/// Share of documents without questions: the assistant goes on with the story.
+const PROSE: f64 = 0.04;
+
+impl Document {
+    /// The document of a seed.
+    pub fn new(plan: Plan, seed: u64) -> Self {
+        let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+        if plan.only.is_none() && rng.random_bool(PROSE) {
+            return Self::prose(plan, rng);
+        }
+        let facts = tell(plan, rng);
+        let mut asked: Vec<Asked> = facts.iter().flat_map(|facts| facts.asked.iter().cloned()).collect();
+        if let Some(only) = plan.only {
+            asked.retain(|asked| asked.family == only);
+        }
+        asked.shuffle(rng);
+        let mut left = plan.tokens.saturating_sub(1 + facts.iter().map(Facts::tokens).sum::<usize>());
+        let mut turns: Vec<Turn> = Vec::new();
+        for asked in asked.into_iter().take(plan.turns.max(1)) {
+            let cost = asked.tokens();
+            if cost > left && !turns.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(cost);
+            turns.push(asked);
+        }
+        Self { story: story(facts, left, rng), turns, continuation: None }
+    }
+
+    /// A story without facts, which the assistant continues.
+    fn prose(plan: Plan, rng: &mut impl Rng) -> Self {
+        let room = plan.tokens.saturating_sub(2 * MESSAGE + 1);
+        let told = rng.random_range(room / 8..=room / 2);
+        let continuation = story(Vec::new(), room - told, rng);
+        Self { story: story(Vec::new(), told, rng), turns: Vec::new(), continuation: Some(continuation) }
+    }
+
+    /// The chat as messages: the story stands before the first question.
+    pub fn messages(&self) -> Vec<Message> {
+        let user = |content| Message { role: "user", content };
+        let assistant = |content: &String| Message { role: "assistant", content: content.clone() };
+        let questions = self.turns.iter().skip(1).map(|turn| turn.question.clone());
+        let asked = std::iter::once(self.prompt()).chain(questions).map(user);
+        let answers = self.turns.iter().map(|turn| &turn.answer).chain(&self.continuation).map(assistant);
+        asked.zip(answers).flat_map(|(user, assistant)| [user, assistant]).collect()
+    }
+
+    /// The first message: the story and, where there is one, the first question.
+    pub fn prompt(&self) -> String {
+        let question = self.turns.first().map(|turn| turn.question.as_str());
+        [self.story.as_str(), question.unwrap_or_default()].join(" ").trim().to_owned()
+    }
+}
+
+impl Facts {
+    fn tokens(&self) -> usize {
+        self.sentences.iter().map(|sentence| tokens(sentence)).sum()
+    }
+}
+
+impl Asked {
+    fn tokens(&self) -> usize {
+        tokens(&self.question) + tokens(&self.answer) + 2 * MESSAGE
+    }
+}
+
+/// Tokens of a text: words, digits and runs of punctuation.
+pub fn tokens(text: &str) -> usize {
+    let kind = |c: char| {
+        if c.is_alphabetic() {
+            1
+        } else if c.is_ascii_digit() {
+            2
+        } else {
+            3
+        }
+    };
+    let mut count = 0;
+    for word in text.split_whitespace() {
+        let mut last = 0;
+        for c in word.chars() {
+            if kind(c) != last || kind(c) == 2 {
+                count += 1;
+            }
+            last = kind(c);
+        }
+    }
+    count
+}
+
+/// Facts for a plan: of every kind when there is room, and always of the kind that is asked for.
+fn tell(plan: Plan, rng: &mut impl Rng) -> Vec<Facts> {
+    let most = plan.facts.max(1);
+    let kinds = [Family::Codes, Family::Places, Family::Steps, Family::Sums];
+    let mut chosen: Vec<Family> = kinds.into_iter().filter(|_| rng.random_bool(0.75)).collect();
+    let wanted = match plan.only {
+        Some(Family::People) => Some(Family::Places),
+        other => other,
+    };
+    if let Some(wanted) = wanted.filter(|wanted| !chosen.contains(wanted)) {
+        chosen.push(wanted);
+    }
+    if chosen.is_empty() {
+        chosen.extend(kinds);
+    }
+    chosen.shuffle(rng);
+    let mut room = plan.tokens / 2;
+    let mut told = Vec::new();
+    for family in chosen {
+        let count = rng.random_range(plan.fewest_facts.clamp(1, most)..=most);
+        let facts = match family {
+            Family::Codes => fact::codes(count.min(16), rng),
+            Family::Places | Family::People => fact::places(count.min(16), rng),
+            Family::Steps => fact::steps(count.min(9), rng),
+            Family::Sums => fact::sums(count.min(5), rng),
+        };
+        let cost = facts.tokens();
+        if cost <= room || wanted == Some(family) || told.is_empty() {
+            room = room.saturating_sub(cost);
+            told.push(facts);
+        }
+    }
+    told
+}
+
+/// Facts among filler of at most `room` tokens. Facts of one kind keep their order; kinds are mixed at random.
+fn story(facts: Vec<Facts>, room: usize, rng: &mut impl Rng) -> String {
+    let mut order: Vec<usize> =
+        facts.iter().enumerate().flat_map(|(kind, facts)| vec![kind; facts.sentences.len()]).collect();
+    let mut fillers = Vec::new();
+    let mut left = room;
+    loop {
+        let sentence = filler::sentence(rng);
+        let cost = tokens(&sentence);
+        if cost > left {
+            break;
+        }
+        left -= cost;
+        fillers.push(sentence);
+    }
+    let filler = facts.len();
+    order.extend(vec![filler; fillers.len()]);
+    order.shuffle(rng);
+    let mut queues: Vec<_> = facts.into_iter().map(|facts| facts.sentences.into_iter()).collect();
+    queues.push(fillers.into_iter());
+    order.into_iter().filter_map(|kind| queues[kind].next()).collect::<Vec<_>>().join(" ")
+}
