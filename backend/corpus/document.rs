@@ -195,3 +195,100 @@ fn story(facts: Vec<Facts>, room: usize, rng: &mut impl Rng) -> String {
     queues.push(fillers.into_iter());
     order.into_iter().filter_map(|kind| queues[kind].next()).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: Plan = Plan { tokens: 400, turns: 6, fewest_facts: 2, facts: 5, only: None };
+
+    #[test]
+    fn a_seed_gives_the_same_document_again_and_another_seed_another() {
+        assert_eq!(Document::new(PLAN, 7), Document::new(PLAN, 7));
+        assert_ne!(Document::new(PLAN, 7), Document::new(PLAN, 8));
+    }
+
+    #[test]
+    fn documents_are_never_longer_than_planned_and_seldom_much_shorter() {
+        let lengths = (0..200).map(|seed| {
+            let document = Document::new(PLAN, seed);
+            1 + document.messages().iter().map(|message| tokens(&message.content) + MESSAGE).sum::<usize>()
+        });
+        // Messages after the last cost nothing more; a sentence or a turn may not have fitted.
+        let lengths: Vec<usize> = lengths.collect();
+        assert!(lengths.iter().all(|&length| length <= PLAN.tokens), "{lengths:?}");
+        let short = lengths.iter().filter(|&&length| length + 30 < PLAN.tokens).count();
+        assert!(short < 10, "{short} of 200 leave more than 30 tokens unused");
+    }
+
+    #[test]
+    fn every_question_is_answered_by_sentences_of_the_story() {
+        for seed in 0..200 {
+            for family in Family::ALL {
+                let document = Document::new(Plan { only: Some(family), turns: 1, ..PLAN }, seed);
+                let turn = &document.turns[0];
+                assert_eq!(turn.family, family);
+                let told = match family {
+                    Family::Sums => turn.answer.trim_start_matches("Answer: ").split('.').next().unwrap_or_default(),
+                    _ => turn.answer.trim_start_matches("Answer: "),
+                };
+                assert!(document.story.contains(told), "{told:?} is not in {:?}", document.story);
+            }
+        }
+    }
+
+    #[test]
+    fn lookups_have_one_right_answer() {
+        for seed in 0..200 {
+            let document = Document::new(Plan { facts: 16, fewest_facts: 16, tokens: 1500, ..PLAN }, seed);
+            for turn in &document.turns {
+                let key = match turn.family {
+                    Family::Codes => turn.question.trim_start_matches("What is the ").trim_end_matches('?'),
+                    Family::Places => turn.question.trim_start_matches("Where is ").trim_end_matches('?'),
+                    _ => continue,
+                };
+                let key = if turn.family == Family::Places { format!("{key} is in") } else { key.to_owned() };
+                assert_eq!(document.story.matches(&key).count(), 1, "{key} in {}", document.story);
+            }
+        }
+    }
+
+    #[test]
+    fn running_totals_add_up() {
+        let plan = Plan { only: Some(Family::Sums), turns: 1, ..PLAN };
+        for seed in 0..200 {
+            let answer = &Document::new(plan, seed).turns[0].answer;
+            let mut total = None;
+            for sentence in answer.split('.').filter(|sentence| sentence.contains('=')) {
+                let words: Vec<&str> = sentence.split_whitespace().collect();
+                let number = |at: usize| words[at].parse::<i32>().unwrap();
+                let change = if words[3] == "+" { number(4) } else { -number(4) };
+                assert_eq!(number(2) + change, number(6), "{answer}");
+                assert!(total.is_none_or(|total| total == number(2)), "{answer}");
+                total = Some(number(6));
+            }
+            assert!(answer.ends_with(&format!("The answer is {}.", total.unwrap())), "{answer}");
+        }
+    }
+
+    #[test]
+    fn facts_of_a_kind_keep_their_order() {
+        for seed in 0..100 {
+            let story = Document::new(Plan { only: Some(Family::Steps), ..PLAN }, seed).story;
+            let places: Vec<usize> = (1..=9).filter_map(|n| story.find(&format!("Step {n}:"))).collect();
+            assert!(places.is_sorted(), "{story}");
+        }
+    }
+
+    #[test]
+    fn some_documents_are_prose_that_goes_on() {
+        let prose: Vec<Document> =
+            (0..500).map(|seed| Document::new(PLAN, seed)).filter(|d| d.turns.is_empty()).collect();
+        assert!((5..60).contains(&prose.len()), "{}", prose.len());
+        for document in prose {
+            let messages = document.messages();
+            assert_eq!(messages.len(), 2);
+            assert!(messages.iter().all(|message| message.content.ends_with('.')));
+        }
+    }
+}

@@ -1,7 +1,7 @@
 """Trains the built-in model's tokenizer and base weights from generated documents alone.
 
     python pretrain.py tokenizer --program target/release/trimkv-trace --out DIR
-    python pretrain.py train --program target/release/trimkv-trace --out DIR --stages 128:800,256:600
+    python pretrain.py train --program target/release/trimkv-trace --out DIR --stages 256:2000:0.1,512:1500:0.3
     python pretrain.py export --out DIR --to backend/model/builtin
 
 `train` saves its whole state and goes on from it, so that stages can be added. Needs torch, tokenizers, safetensors
@@ -83,13 +83,10 @@ def write_json(path, value):
 class Rows:
     """An endless stream of rows of token ids and loss weights, one document a row."""
 
-    # Weight of tokens of the story; those of answers weigh 1.
-    STORY = 0.1
-
-    def __init__(self, args, length, seed):
+    def __init__(self, args, length, story, seed):
         from tokenizers import Tokenizer
 
-        self.args, self.length, self.seed = args, length, seed
+        self.args, self.length, self.story, self.seed = args, length, story, seed
         self.tokenizer = Tokenizer.from_file(f"{args.out}/tokenizer.json")
 
     def __iter__(self):
@@ -118,7 +115,7 @@ class Rows:
             ids, weights = rows[index]
             start, content = encoded[2 * position].ids, encoded[2 * position + 1].ids
             ids += start + content + newline
-            weight = 1.0 if role == "assistant" else self.STORY
+            weight = 1.0 if role == "assistant" else self.story
             weights += [0.0] * len(start) + [weight] * len(content) + [0.0] * len(newline)
         order = np.random.default_rng(round_ + self.seed).permutation(len(rows))
         for index in order:
@@ -240,8 +237,9 @@ def train(args):
     others = [w for n, w in model.named_parameters() if w.dim() != 2 or "embed" in n]
     muon = Muon(matrices, args.lr)
     adam = torch.optim.AdamW(others, args.lr / 5, betas=(0.9, 0.95), weight_decay=0.0)
-    stages = [tuple(map(int, stage.split(":"))) for stage in args.stages.split(",")]
-    total = sum(steps for _, steps in stages)
+    stages = [stage.split(":") for stage in args.stages.split(",")]
+    stages = [(int(length), int(steps), float(story)) for length, steps, story in stages]
+    total = sum(steps for _, steps, _ in stages)
     step, state = 0, f"{args.out}/state.pt"
     if os.path.exists(state):
         saved = torch.load(state, weights_only=False)
@@ -258,10 +256,10 @@ def train(args):
         os.replace(state + ".tmp", state)
 
     first = 0
-    for index, (length, steps) in enumerate(stages):
+    for index, (length, steps, story) in enumerate(stages):
         last = first + steps
         if step < last:
-            rows = iter(Rows(args, length, 10_000_000_000 * index + 1000 * 256 * (step - first)))
+            rows = iter(Rows(args, length, story, 10_000_000_000 * index + 1000 * 256 * (step - first)))
             count = max(1, args.step_tokens // length)
             tokens, since, means = 0, time.time(), []
             while step < last:
@@ -321,7 +319,7 @@ def main():
     parser.add_argument("--program", default="target/release/trimkv-trace", help="command that generates documents")
     parser.add_argument("--out", required=True, help="folder of the tokenizer and the training state")
     parser.add_argument("--to", help="folder that export writes")
-    parser.add_argument("--stages", default="128:1000", help="LENGTH:STEPS,...")
+    parser.add_argument("--stages", default="256:1000:0.1", help="LENGTH:STEPS:WEIGHT,..., WEIGHT of the tokens of stories, where those of answers weigh 1")
     parser.add_argument("--step-tokens", type=int, default=4096)
     parser.add_argument("--lr", type=float, default=0.02, help="of Muon; a fifth of it for AdamW")
     parser.add_argument("--decay", type=float, default=0.25, help="share of all steps over which the rate falls to zero")
