@@ -13,6 +13,7 @@
 //! - [`trace`] is the public contract: what a run kept and forgot. Values are pure; files need the feature `tables`.
 //! - [`policy`] ranks tokens, [`cache`] applies the ranking: one pure ledger decides, the tensors follow it.
 //! - `model` and `engine` (feature `generate`) run a language model with retention gates and a bounded cache.
+//! - `training` (feature `generate`) learns the gates of a frozen model.
 //! - [`analysis`] turns a trace into facts about heads. Slices in, values out.
 //! - `cli` (feature `tables`) is the command line; only its printer writes to the standard streams.
 //!
@@ -36,3 +37,5 @@ pub mod model;
 pub mod policy;
 pub mod text;
 pub mod trace;
+#[cfg(feature = "generate")]
+pub mod training;

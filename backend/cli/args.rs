@@ -11,7 +11,8 @@ Examples:
   trimkv-trace prompt.txt --policy window       against a sliding window
   trimkv-trace prompt.txt --model Qwen/Qwen3-4B --gates TrimKV-Qwen3-4B-Math
   echo 'Hello' | trimkv-trace -                 the prompt from standard input
-  trimkv-trace heads traces/RUN                 what each head kept";
+  trimkv-trace heads traces/RUN                 what each head kept
+  trimkv-trace train --data docs.jsonl -o gates learn gates for the built-in model";
 
 const ABOUT: &str = "See what a memory-bounded KV cache keeps and forgets, per layer and head.";
 
@@ -41,12 +42,18 @@ pub struct Cli {
 enum Named {
     /// Print what each head of a trace kept, one row per head
     Heads(HeadsArgs),
+    /// Learn retention gates for a model
+    #[cfg(feature = "generate")]
+    Train(Box<super::train::TrainArgs>),
 }
 
 /// What was asked for.
 pub enum Verb {
     /// Print facts about heads.
     Heads(HeadsArgs),
+    /// Train gates.
+    #[cfg(feature = "generate")]
+    Train(Box<super::train::TrainArgs>),
     /// Trace a generation.
     #[cfg(feature = "generate")]
     Run(Box<RunArgs>),
@@ -56,7 +63,11 @@ impl Cli {
     /// Whether messages are to be withheld.
     pub fn quiet(&self) -> bool {
         #[cfg(feature = "generate")]
-        return self.verb.is_none() && self.run.quiet;
+        return match &self.verb {
+            Some(Named::Train(args)) => args.quiet,
+            Some(Named::Heads(_)) => false,
+            None => self.run.quiet,
+        };
         #[cfg(not(feature = "generate"))]
         false
     }
@@ -65,6 +76,8 @@ impl Cli {
     pub fn verb(self) -> Verb {
         match self.verb {
             Some(Named::Heads(args)) => Verb::Heads(args),
+            #[cfg(feature = "generate")]
+            Some(Named::Train(args)) => Verb::Train(args),
             #[cfg(feature = "generate")]
             None => Verb::Run(Box::new(self.run)),
             #[cfg(not(feature = "generate"))]

@@ -14,6 +14,8 @@ pub mod run;
 pub mod session;
 #[cfg(feature = "generate")]
 pub mod summary;
+#[cfg(feature = "generate")]
+pub mod train;
 
 use std::process::ExitCode;
 
@@ -46,6 +48,8 @@ fn run() -> ExitCode {
     let printer = Printer::new(cli.quiet());
     let done = match cli.verb() {
         Verb::Heads(args) => heads::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "generate")]
+        Verb::Train(args) => train::run(*args, &printer),
         #[cfg(feature = "generate")]
         Verb::Run(args) => run::run(*args, &printer),
     };

@@ -22,3 +22,4 @@ mod robustness;
 mod run;
 mod tables;
 mod text;
+mod training;
