@@ -14,6 +14,7 @@
 //! - [`policy`] ranks tokens, [`cache`] applies the ranking: one pure ledger decides, the tensors follow it.
 //! - `model` and `engine` (feature `generate`) run a language model with retention gates and a bounded cache.
 //! - `corpus` makes the documents of the built-in model's world, and `evaluation` asks a model about them.
+//! - `training` (feature `generate`) learns the gates of a frozen model.
 //! - [`analysis`] turns a trace into facts about heads. Slices in, values out.
 //! - `cli` (feature `tables`) is the command line; only its printer writes to the standard streams.
 //!
@@ -41,3 +42,5 @@ pub mod model;
 pub mod policy;
 pub mod text;
 pub mod trace;
+#[cfg(feature = "generate")]
+pub mod training;

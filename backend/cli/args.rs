@@ -11,7 +11,8 @@ Examples:
   trimkv-trace prompt.txt --policy window       against a sliding window
   trimkv-trace prompt.txt --model Qwen/Qwen3-4B --gates TrimKV-Qwen3-4B-Math
   echo 'Hello' | trimkv-trace -                 the prompt from standard input
-  trimkv-trace heads traces/RUN                 what each head kept";
+  trimkv-trace heads traces/RUN                 what each head kept
+  trimkv-trace train --data docs.jsonl -o gates learn gates for the built-in model";
 
 const ABOUT: &str = "See what a memory-bounded KV cache keeps and forgets, per layer and head.";
 
@@ -47,6 +48,9 @@ enum Named {
     /// Measure how well a model answers under bounded caches, on documents it never saw
     #[cfg(feature = "generate")]
     Evaluate(super::evaluate::EvaluateArgs),
+    /// Learn retention gates for a model
+    #[cfg(feature = "generate")]
+    Train(Box<super::train::TrainArgs>),
 }
 
 /// What was asked for.
@@ -59,6 +63,9 @@ pub enum Verb {
     /// Examine a model.
     #[cfg(feature = "generate")]
     Evaluate(super::evaluate::EvaluateArgs),
+    /// Train gates.
+    #[cfg(feature = "generate")]
+    Train(Box<super::train::TrainArgs>),
     /// Trace a generation.
     #[cfg(feature = "generate")]
     Run(Box<RunArgs>),
@@ -68,7 +75,11 @@ impl Cli {
     /// Whether messages are to be withheld.
     pub fn quiet(&self) -> bool {
         #[cfg(feature = "generate")]
-        return self.verb.is_none() && self.run.quiet;
+        return match &self.verb {
+            Some(Named::Train(args)) => args.quiet,
+            Some(_) => false,
+            None => self.run.quiet,
+        };
         #[cfg(not(feature = "generate"))]
         false
     }
@@ -81,6 +92,8 @@ impl Cli {
             Some(Named::Corpus(args)) => Verb::Corpus(args),
             #[cfg(feature = "generate")]
             Some(Named::Evaluate(args)) => Verb::Evaluate(args),
+            #[cfg(feature = "generate")]
+            Some(Named::Train(args)) => Verb::Train(args),
             #[cfg(feature = "generate")]
             None => Verb::Run(Box::new(self.run)),
             #[cfg(not(feature = "generate"))]

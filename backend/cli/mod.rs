@@ -18,6 +18,8 @@ pub mod run;
 pub mod session;
 #[cfg(feature = "generate")]
 pub mod summary;
+#[cfg(feature = "generate")]
+pub mod train;
 
 use std::process::ExitCode;
 
@@ -54,6 +56,8 @@ fn run() -> ExitCode {
         Verb::Corpus(args) => corpus::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "generate")]
         Verb::Evaluate(args) => evaluate::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "generate")]
+        Verb::Train(args) => train::run(*args, &printer),
         #[cfg(feature = "generate")]
         Verb::Run(args) => run::run(*args, &printer),
     };

@@ -23,3 +23,4 @@ mod robustness;
 mod run;
 mod tables;
 mod text;
+mod training;
