@@ -37,7 +37,7 @@ pub struct EvaluateArgs {
     /// Tokens of a document
     #[arg(long, value_name = "TOKENS", default_value_t = 512, help_heading = "Documents")]
     pub tokens: usize,
-    /// Facts told of each kind, at most (steps stop at 9, sums at 5)
+    /// Facts told of each kind (sums stop at 5)
     #[arg(long, value_name = "N", default_value_t = 6, help_heading = "Documents")]
     pub facts: usize,
     /// Families to ask about [default: all]
@@ -277,7 +277,7 @@ impl Report<'_> {
     fn tables(&self) -> String {
         let args = self.args;
         let mut text = format!(
-            "{} held-out documents of each family, prompts of {:.0} tokens on average, {} facts of each kind at most;\n\
+            "{} held-out documents of each family, prompts of {:.0} tokens on average, {} facts of each kind told;\n\
              {} of gates; protocol {}, buffer {}. Right: word for word, in %, with half the 95 % interval over documents.\n\
              Sink rate of the base (KV heads that give token 0 over {SINK_ATTENTION} of their attention): {:.2}.\n\n",
             args.documents,

@@ -17,7 +17,7 @@ pub enum Family {
     Places,
     /// The person who is at a place: the key stands after the value.
     People,
-    /// A numbered step of a procedure.
+    /// Two words that belong to a person.
     Steps,
     /// A running total over weekdays, worked out aloud.
     Sums,
@@ -99,26 +99,26 @@ pub fn places(count: usize, rng: &mut impl Rng) -> Facts {
     places.shuffle(rng);
     for (name, place) in NAMES.choose_multiple(rng, count).zip(places) {
         let told = format!("{name} is in the {place}.");
-        let asked =
-            |family, question| Asked { family, question, answer: format!("Answer: {told}"), guess: 1.0 / count as f64 };
-        facts.asked.push(asked(Family::Places, format!("Where is {name}?")));
-        facts.asked.push(asked(Family::People, format!("Who is in the {place}?")));
+        let asked = |family, question, answer| Asked { family, question, answer, guess: 1.0 / count as f64 };
+        facts.asked.push(asked(Family::Places, format!("Where is {name}?"), format!("Answer: {told}")));
+        let answer = format!("Answer: The {place} has {name}.");
+        facts.asked.push(asked(Family::People, format!("Who is in the {place}?"), answer));
         facts.sentences.push(told);
     }
     facts
 }
 
-/// A procedure of `count` steps, at most nine.
+/// `count` people with a step of the work each.
 pub fn steps(count: usize, rng: &mut impl Rng) -> Facts {
     let mut facts = Facts { sentences: Vec::new(), asked: Vec::new() };
-    let actions = ACTIONS.choose_multiple(rng, count).copied().collect::<Vec<_>>();
-    for (number, action) in (1..=9).zip(actions) {
+    for name in NAMES.choose_multiple(rng, count) {
+        let action = ACTIONS.choose(rng).copied().unwrap_or_default();
         let thing = THINGS.choose(rng).copied().unwrap_or_default();
-        facts.sentences.push(format!("Step {number}: {action} {thing}."));
+        facts.sentences.push(format!("The step of {name}: {action} {thing}."));
         facts.asked.push(Asked {
             family: Family::Steps,
-            question: format!("What is step {number}?"),
-            answer: format!("Answer: Step {number}: {action} {thing}."),
+            question: format!("What is the step of {name}?"),
+            answer: format!("Answer: The step of {name}: {action} {thing}."),
             guess: 1.0 / count as f64,
         });
     }
