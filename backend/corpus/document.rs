@@ -143,10 +143,7 @@ fn tell(plan: Plan, rng: &mut impl Rng) -> Vec<Facts> {
     let most = plan.facts.max(1);
     let kinds = [Family::Codes, Family::Places, Family::Steps, Family::Sums];
     let mut chosen: Vec<Family> = kinds.into_iter().filter(|_| rng.random_bool(0.75)).collect();
-    let wanted = match plan.only {
-        Some(Family::People) => Some(Family::Places),
-        other => other,
-    };
+    let wanted = plan.only;
     if let Some(wanted) = wanted.filter(|wanted| !chosen.contains(wanted)) {
         chosen.push(wanted);
     }
@@ -160,7 +157,7 @@ fn tell(plan: Plan, rng: &mut impl Rng) -> Vec<Facts> {
         let count = rng.random_range(plan.fewest_facts.clamp(1, most)..=most);
         let facts = match family {
             Family::Codes => fact::codes(count.min(16), rng),
-            Family::Places | Family::People => fact::places(count.min(16), rng),
+            Family::Places => fact::places(count.min(16), rng),
             Family::Steps => fact::steps(count.min(16), rng),
             Family::Sums => fact::sums(count.min(5), rng),
         };
@@ -231,10 +228,6 @@ mod tests {
                 let answer = turn.answer.trim_start_matches("Answer: ");
                 let told = match family {
                     Family::Sums => answer.split('.').next().unwrap_or_default().to_owned(),
-                    Family::People => {
-                        let (place, name) = answer.trim_end_matches('.').split_once(" has ").unwrap();
-                        format!("{name} is in the {}.", place.trim_start_matches("The "))
-                    }
                     _ => answer.to_owned(),
                 };
                 assert!(document.story.contains(&told), "{told:?} is not in {:?}", document.story);

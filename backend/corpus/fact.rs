@@ -15,8 +15,6 @@ pub enum Family {
     Codes,
     /// The place where a person is.
     Places,
-    /// The person who is at a place: the key stands after the value.
-    People,
     /// Two words that belong to a person.
     Steps,
     /// A running total over weekdays, worked out aloud.
@@ -25,14 +23,13 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Codes, Self::Places, Self::People, Self::Steps, Self::Sums];
+    pub const ALL: [Self; 4] = [Self::Codes, Self::Places, Self::Steps, Self::Sums];
 
     /// Its name in tables.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Codes => "codes",
             Self::Places => "places",
-            Self::People => "people",
             Self::Steps => "steps",
             Self::Sums => "sums",
         }
@@ -50,7 +47,7 @@ impl FromStr for Family {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|family| family.as_str() == name);
-        known.ok_or_else(|| format!("there is no family {name:?}; choose codes, places, people, steps or sums"))
+        known.ok_or_else(|| format!("there is no family {name:?}; choose codes, places, steps or sums"))
     }
 }
 
@@ -92,17 +89,19 @@ pub fn codes(count: usize, rng: &mut impl Rng) -> Facts {
     facts
 }
 
-/// `count` people at a place each, no two at the same: asked both ways.
+/// `count` people at a place each, no two at the same.
 pub fn places(count: usize, rng: &mut impl Rng) -> Facts {
     let mut facts = Facts { sentences: Vec::new(), asked: Vec::new() };
     let mut places = PLACES;
     places.shuffle(rng);
     for (name, place) in NAMES.choose_multiple(rng, count).zip(places) {
         let told = format!("{name} is in the {place}.");
-        let asked = |family, question, answer| Asked { family, question, answer, guess: 1.0 / count as f64 };
-        facts.asked.push(asked(Family::Places, format!("Where is {name}?"), format!("Answer: {told}")));
-        let answer = format!("Answer: The {place} has {name}.");
-        facts.asked.push(asked(Family::People, format!("Who is in the {place}?"), answer));
+        facts.asked.push(Asked {
+            family: Family::Places,
+            question: format!("Where is {name}?"),
+            answer: format!("Answer: {told}"),
+            guess: 1.0 / count as f64,
+        });
         facts.sentences.push(told);
     }
     facts
@@ -114,11 +113,11 @@ pub fn steps(count: usize, rng: &mut impl Rng) -> Facts {
     for name in NAMES.choose_multiple(rng, count) {
         let action = ACTIONS.choose(rng).copied().unwrap_or_default();
         let thing = THINGS.choose(rng).copied().unwrap_or_default();
-        facts.sentences.push(format!("The step of {name}: {action} {thing}."));
+        facts.sentences.push(format!("The step of {name} is {action} {thing}."));
         facts.asked.push(Asked {
             family: Family::Steps,
             question: format!("What is the step of {name}?"),
-            answer: format!("Answer: The step of {name}: {action} {thing}."),
+            answer: format!("Answer: The step of {name} is {action} {thing}."),
             guess: 1.0 / count as f64,
         });
     }

@@ -1,6 +1,6 @@
 //! The built-in model's world: seeded stories with facts among filler, questions about them, and their answers.
 //!
-//! One document is one chat. Its first message tells a story in which facts of five families stand among sentences that
+//! One document is one chat. Its first message tells a story in which facts of four families stand among sentences that
 //! nobody asks about; each turn asks for one fact and answers it. A document is a function of its seed, so a held-out
 //! set is a range of seeds that training never used. Every word, digit and punctuation mark is one token of the
 //! built-in tokenizer, invented words excepted.
