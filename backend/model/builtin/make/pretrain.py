@@ -1,7 +1,7 @@
 """Trains the built-in model's tokenizer and base weights from generated documents alone.
 
     python pretrain.py tokenizer --program target/release/trimkv-trace --out DIR
-    python pretrain.py train --program target/release/trimkv-trace --out DIR --stages 256:2000:0.1,512:1500:0.3
+    python pretrain.py train --program target/release/trimkv-trace --out DIR --stages 256:2000:0.1:0,512:1500:0.3:0
     python pretrain.py export --out DIR --to backend/model/builtin
 
 `train` saves its whole state and goes on from it, so that stages can be added. Needs torch, tokenizers, safetensors
@@ -150,9 +150,12 @@ class Block(torch.nn.Module):
         v = heads(self.v_proj(h))
         k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))
+        written = self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))
+        wrote, read = written.float().square().sum(-1), x.detach().float().square().sum(-1)
+        share = (wrote / (wrote + read)).mean()
+        x = x + written
         h = self.post_attention_layernorm(x)
-        return x + self.down_proj(F.silu(self.gate_proj(h)) * self.up_proj(h))
+        return x + self.down_proj(F.silu(self.gate_proj(h)) * self.up_proj(h)), share
 
 
 def rotate(x, cos, sin):
@@ -180,21 +183,26 @@ class Model(torch.nn.Module):
         frequencies = self.c["rope_theta"] ** (-torch.arange(half) / half)
         angles = torch.arange(ids.shape[1])[:, None] * frequencies
         cos, sin = angles.cos(), angles.sin()
-        x = self.embed_tokens(ids)
+        x, shares = self.embed_tokens(ids), []
         for layer in self.layers:
-            x = layer(x, cos, sin)
-        return self.norm(x)
+            x, share = layer(x, cos, sin)
+            shares.append(share)
+        return self.norm(x), torch.stack(shares).mean()
 
-    def loss(self, ids, weights):
-        """Weighted mean over the counted tokens, and the plain mean over answers."""
-        hidden = self(ids[:, :-1])
+    def loss(self, ids, weights, idle):
+        """Weighted mean over the counted tokens, and the plain mean over answers.
+
+        `idle` weighs what attention writes, relative to the residual stream: with it, a head that has nothing to say is
+        better off saying nothing, which softmax attention can only do by resting on a token whose value is small.
+        """
+        hidden, share = self(ids[:, :-1])
         logits = hidden @ self.embed_tokens.weight.T
         losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         wanted = weights[:, 1:].flatten()
         answers = wanted == 1.0
         right = (logits.detach().flatten(0, 1).argmax(-1) == ids[:, 1:].flatten()) & answers
-        return ((losses * wanted).sum() / wanted.sum(), (losses * answers).sum() / answers.sum(),
-                right.sum() / answers.sum())
+        return ((losses * wanted).sum() / wanted.sum() + idle * share, (losses * answers).sum() / answers.sum(),
+                right.sum() / answers.sum(), share.detach())
 
 
 class Muon(torch.optim.Optimizer):
@@ -238,8 +246,8 @@ def train(args):
     muon = Muon(matrices, args.lr)
     adam = torch.optim.AdamW(others, args.lr / 5, betas=(0.9, 0.95), weight_decay=0.0)
     stages = [stage.split(":") for stage in args.stages.split(",")]
-    stages = [(int(length), int(steps), float(story)) for length, steps, story in stages]
-    total = sum(steps for _, steps, _ in stages)
+    stages = [(int(length), int(steps), float(story), float(idle)) for length, steps, story, idle in stages]
+    total = sum(steps for _, steps, _, _ in stages)
     step, state = 0, f"{args.out}/state.pt"
     if os.path.exists(state):
         saved = torch.load(state, weights_only=False)
@@ -256,7 +264,7 @@ def train(args):
         os.replace(state + ".tmp", state)
 
     first = 0
-    for index, (length, steps, story) in enumerate(stages):
+    for index, (length, steps, story, idle) in enumerate(stages):
         last = first + steps
         if step < last:
             rows = iter(Rows(args, length, story, 10_000_000_000 * index + 1000 * 256 * (step - first)))
@@ -270,7 +278,7 @@ def train(args):
                 rate = min(1.0, (step + 1) / 50, (total - step) / (args.decay * total + 1e-9))
                 muon.param_groups[0]["lr"], adam.param_groups[0]["lr"] = args.lr * rate, args.lr / 5 * rate
                 with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-                    loss, answer, right = loss_of(ids, weights)
+                    loss, answer, right, share = loss_of(ids, weights, idle)
                 muon.zero_grad()
                 adam.zero_grad()
                 loss.backward()
@@ -279,12 +287,12 @@ def train(args):
                 adam.step()
                 step += 1
                 tokens += count * length
-                means.append((loss.item(), answer.item(), right.item()))
+                means.append((loss.item(), answer.item(), right.item(), share.item()))
                 if step % 20 == 0:
                     seconds = time.time() - since
                     shown = np.mean(means, 0)
                     print(f"step {step} length {length} loss {shown[0]:.4f} answers {shown[1]:.4f} "
-                          f"right {shown[2]:.4f} rate {rate:.2f} {tokens / seconds:.0f} tokens/s", flush=True)
+                          f"right {shown[2]:.4f} written {shown[3]:.4f} rate {rate:.2f} {tokens / seconds:.0f} tokens/s", flush=True)
                     tokens, since, means = 0, time.time(), []
                 if step % 100 == 0:
                     save()
@@ -319,7 +327,9 @@ def main():
     parser.add_argument("--program", default="target/release/trimkv-trace", help="command that generates documents")
     parser.add_argument("--out", required=True, help="folder of the tokenizer and the training state")
     parser.add_argument("--to", help="folder that export writes")
-    parser.add_argument("--stages", default="256:1000:0.1", help="LENGTH:STEPS:WEIGHT,..., WEIGHT of the tokens of stories, where those of answers weigh 1")
+    parser.add_argument("--stages", default="256:1000:0.1:0",
+                        help="LENGTH:STEPS:STORY:IDLE,... with the weights of the stories' tokens (those of answers weigh 1) "
+                        "and of what idle attention writes")
     parser.add_argument("--step-tokens", type=int, default=4096)
     parser.add_argument("--lr", type=float, default=0.02, help="of Muon; a fifth of it for AdamW")
     parser.add_argument("--decay", type=float, default=0.25, help="share of all steps over which the rate falls to zero")
