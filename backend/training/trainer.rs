@@ -212,14 +212,18 @@ impl<'a> Trainer<'a> {
         if !total.is_finite() {
             return Err(TrainingError::NotFinite { what: "loss", step });
         }
-        let spike = self.state.settings.spike;
         match self.state.usual_loss {
-            Some(usual) if spike > 0.0 && step > SETTLED && total > usual * spike && total > usual + SMALLEST_SPIKE => {
+            Some(usual) if step > SETTLED && is_spike(total, usual, self.state.settings.spike) => {
                 Err(TrainingError::Spike { step, loss: total, usual })
             }
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a loss stands out of its recent average by the ratio `spike`; 0 lets everything pass.
+fn is_spike(loss: f64, usual: f64, spike: f64) -> bool {
+    spike > 0.0 && loss > usual * spike && loss > usual + SMALLEST_SPIKE
 }
 
 /// Weight decay pulls weights to 0, and biases, which say how long a head remembers, nowhere.
@@ -277,4 +281,17 @@ fn hash(documents: &[Document]) -> String {
         document.targets.iter().for_each(|(place, _)| hasher.update(place.to_le_bytes()));
     }
     hex(&hasher.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spike_is_many_times_the_average_and_no_small_matter() {
+        assert!(is_spike(6.0, 1.0, 5.0));
+        assert!(!is_spike(4.9, 1.0, 5.0));
+        assert!(!is_spike(0.2, 0.01, 5.0), "too small to matter");
+        assert!(!is_spike(1e9, 1.0, 0.0), "switched off");
+    }
 }
