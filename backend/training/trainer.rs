@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::student::{LayerFacts, Lesson, Outcome, Student};
 use crate::model::decoder::Decoder;
 use crate::model::gate::{ParameterSpec, parameter_specs};
-use crate::model::load::hex;
+use crate::model::load::{OpenedGates, hex};
 
 /// Steps before a loss can be called a spike: the first losses of a run say little.
 const SETTLED: u64 = 20;
@@ -41,7 +41,7 @@ pub struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// Begins a run, with the gates in `tensors` (which came from `path`), or new ones.
+    /// Begins a run, with the given gates or new ones.
     ///
     /// # Errors
     /// When settings, gates and documents do not fit together.
@@ -49,11 +49,14 @@ impl<'a> Trainer<'a> {
         model: &'a Decoder,
         documents: &'a [Document],
         settings: Settings,
-        gates: Option<(&BTreeMap<String, Tensor>, &Path)>,
+        gates: Option<&OpenedGates>,
     ) -> Result<Self, TrainingError> {
         let new =
             initial(&parameter_specs(&settings.gate_config()?, model.config()), settings.gate_bias, settings.seed);
-        let (tensors, path) = gates.unwrap_or((&new, Path::new("new gates")));
+        let (tensors, path) = match gates {
+            Some(gates) => (&gates.tensors, gates.path.as_path()),
+            None => (&new, Path::new("new gates")),
+        };
         let gates = make_gates(model, &settings, tensors, path)?;
         let values = gates.values::<f32>()?;
         let parameters = gates.specs().iter().zip(values);
