@@ -36,7 +36,7 @@ pub struct Trainer<'a> {
     capacity: Capacity,
     state: State,
     rows: Vec<LogRow>,
-    /// Seconds of the log's last row at the start of this process.
+    /// When this process took the run up.
     began: Instant,
 }
 
