@@ -12,7 +12,7 @@ Examples:
   trimkv-trace prompt.txt --model Qwen/Qwen3-4B --gates TrimKV-Qwen3-4B-Math
   echo 'Hello' | trimkv-trace -                 the prompt from standard input
   trimkv-trace heads traces/RUN                 what each head kept
-  trimkv-trace train --data docs.jsonl -o gates learn gates for the built-in model";
+  trimkv-trace train --data docs.jsonl -o gates learn gates from texts";
 
 const ABOUT: &str = "See what a memory-bounded KV cache keeps and forgets, per layer and head.";
 

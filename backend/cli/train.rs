@@ -1,13 +1,11 @@
 //! `trimkv-trace train`: learns retention gates for a frozen model.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use candle_core::Tensor;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -192,9 +190,7 @@ fn begin(args: &TrainArgs, printer: &Printer) -> Result<ExitCode> {
     let loaded = load(checkpoint, args.device, args.dtype)?;
     settings.dtype = loaded.model.dtype().as_str().to_owned();
     let documents = read(&settings, &loaded)?;
-    let start: Option<(&BTreeMap<String, Tensor>, &Path)> =
-        gates.as_ref().map(|gates| (&gates.tensors, gates.path.as_path()));
-    let trainer = Trainer::begin(&loaded.model, &documents, settings, start)?;
+    let trainer = Trainer::begin(&loaded.model, &documents, settings, gates.as_ref())?;
     // The first save finds out before hours of work whether there is a place for its result.
     trainer.save(out, &description)?;
     train(trainer, out, &description, args, printer)

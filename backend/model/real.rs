@@ -125,8 +125,8 @@ mod tests {
     fn sums_hold_every_element_once() {
         for length in [0, 1, 7, 8, 9, 31] {
             let xs: Vec<f64> = (0..length).map(f64::from).collect();
-            assert_eq!(sum(&xs), xs.iter().sum());
-            assert_eq!(dot(&xs, &xs), xs.iter().map(|x| x * x).sum());
+            assert_eq!(sum(&xs), xs.iter().sum::<f64>());
+            assert_eq!(dot(&xs, &xs), xs.iter().map(|x| x * x).sum::<f64>());
         }
     }
 }

@@ -119,3 +119,89 @@ impl Converted {
         Attention { queries: &self.queries, keys: &self.keys, values: &self.values, log_beta: self.log_beta.as_ref() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `(heads, tokens, width)` of numbers that repeat nowhere near.
+    fn numbers(dims: &[usize], salt: f64) -> Tensor {
+        let values: Vec<f64> = (0..dims.iter().product()).map(|i: usize| (i as f64 * 0.731 + salt).sin()).collect();
+        Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+    }
+
+    fn difference(a: &Tensor, b: &Tensor) -> f64 {
+        let [a, b] = [a, b].map(|tensor| tensor.to_dtype(DType::F64).unwrap());
+        (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap()
+    }
+
+    /// Three groupings; tokens in one block, in several, and in several of the tensor path's.
+    const CASES: [(usize, usize, usize, usize); 4] = [(2, 2, 9, 4), (6, 2, 130, 3), (4, 1, 64, 6), (3, 3, 300, 2)];
+
+    #[test]
+    fn the_fused_kernels_are_the_tensor_operations() {
+        for (query_heads, kv_heads, tokens, head_dim) in CASES {
+            let queries = numbers(&[query_heads, tokens, head_dim], 0.1).affine(2.0, 0.0).unwrap();
+            let keys = numbers(&[kv_heads, tokens, head_dim], 0.2).affine(2.0, 0.0).unwrap();
+            let values = numbers(&[kv_heads, tokens, head_dim], 0.3);
+            // From betas that forget in a few tokens to ones that never do.
+            let log_beta = (numbers(&[kv_heads, tokens], 0.4).sqr().unwrap() * -0.5).unwrap();
+            let upstream = numbers(&[query_heads, tokens, head_dim], 0.5);
+            for log_beta in [None, Some(&log_beta)] {
+                let whole = Attention { queries: &queries, keys: &keys, values: &values, log_beta };
+                let exact = tensors::forward(&whole).unwrap();
+                let fused = host::forward::<f64>(&whole).unwrap();
+                assert!(difference(&exact.output, &fused.output) < 1e-12);
+                assert!(difference(&exact.log_sum, &fused.log_sum) < 1e-12);
+
+                let single = [&queries, &keys, &values].map(|xs| xs.to_dtype(DType::F32).unwrap());
+                let single_beta = log_beta.map(|xs| xs.to_dtype(DType::F32).unwrap());
+                let [q, k, v] = &single;
+                let in_f32 = Attention { queries: q, keys: k, values: v, log_beta: single_beta.as_ref() };
+                let attended = in_f32.forward().unwrap();
+                assert!(difference(&exact.output, &attended.output) < 5e-6);
+
+                for pull in [Pull::Everything, Pull::LogBeta] {
+                    let expected = tensors::backward(&whole, &exact, &upstream, pull).unwrap();
+                    let found = host::backward::<f64>(&whole, &fused, &upstream, pull).unwrap();
+                    let most = expected.log_beta.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+                    assert!(difference(&expected.log_beta, &found.log_beta) < 1e-12 * most);
+                    let upstream = upstream.to_dtype(DType::F32).unwrap();
+                    let in_f32 = in_f32.backward(&attended, &upstream, pull).unwrap();
+                    assert!(difference(&expected.log_beta, &in_f32.log_beta) < 1e-5 * most);
+                    assert_eq!(expected.heads.is_some(), pull == Pull::Everything);
+                    assert_eq!(found.heads.is_some(), pull == Pull::Everything);
+                    let (Some(expected), Some(found)) = (expected.heads, found.heads) else { continue };
+                    assert!(difference(&expected.queries, &found.queries) < 1e-11);
+                    assert!(difference(&expected.keys, &found.keys) < 1e-11);
+                    assert!(difference(&expected.values, &found.values) < 1e-11);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn betas_of_one_change_no_bit() {
+        let [queries, keys, values] =
+            [0.1, 0.2, 0.3].map(|salt| numbers(&[2, 100, 4], salt).to_dtype(DType::F32).unwrap());
+        let zeros = Tensor::zeros((2, 100), DType::F32, &Device::Cpu).unwrap();
+        let plain = Attention { queries: &queries, keys: &keys, values: &values, log_beta: None };
+        let gated = Attention { log_beta: Some(&zeros), ..plain };
+        let [plain, gated] = [plain, gated].map(|attention| attention.forward().unwrap().output);
+        assert_eq!(difference(&plain, &gated), 0.0);
+    }
+
+    #[test]
+    fn half_precision_heads_are_attended_in_f32() {
+        let [queries, keys, values] =
+            [0.1, 0.2, 0.3].map(|salt| numbers(&[2, 70, 4], salt).to_dtype(DType::BF16).unwrap());
+        let log_beta = Tensor::full(-0.1f32, (2, 70), &Device::Cpu).unwrap();
+        let attention = Attention { queries: &queries, keys: &keys, values: &values, log_beta: Some(&log_beta) };
+        let attended = attention.forward().unwrap();
+        let exact = attention.as_f32().unwrap().borrowed().forward().unwrap();
+        assert_eq!(attended.output.dtype(), DType::BF16);
+        assert!(difference(&attended.output, &exact.output) < 1e-2);
+        let gradient = attention.backward(&attended, &attended.output, Pull::Everything).unwrap();
+        assert_eq!(gradient.log_beta.dtype(), DType::F32);
+    }
+}

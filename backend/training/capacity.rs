@@ -42,7 +42,7 @@ impl FromStr for Normalisation {
         [Self::Paper, Self::Authors, Self::Tokens]
             .into_iter()
             .find(|known| known.as_str() == name)
-            .ok_or(format!("there is no capacity loss {name:?}; choose paper, authors or tokens"))
+            .ok_or(format!("there is no capacity loss {name:?}; choose authors, paper or tokens"))
     }
 }
 

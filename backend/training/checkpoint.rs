@@ -154,7 +154,6 @@ fn config(description: &Description, state: &State) -> Result<String, TrainingEr
         _ => "Qwen3",
     };
     let settings = &state.settings;
-    let is_global = settings.scope == "global";
     let keys = json!({
         "architectures": [format!("TrimKV{family}ForCausalLM")],
         "base_model": description.base_model,
@@ -176,7 +175,7 @@ fn config(description: &Description, state: &State) -> Result<String, TrainingEr
             (false, true) => "ntp",
             (false, false) => "none",
         },
-        "trimkv_trace": { "capacity": settings.capacity, "scope": settings.scope, "pooled": is_global, "step": state.step, "seed": settings.seed },
+        "trimkv_trace": { "capacity": settings.capacity, "scope": settings.scope, "step": state.step, "seed": settings.seed },
     });
     object.extend(keys.as_object().cloned().unwrap_or_default());
     Ok(format!("{json:#}\n"))

@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::student::{LayerFacts, Lesson, Outcome, Student};
 use crate::model::decoder::Decoder;
 use crate::model::gate::{ParameterSpec, parameter_specs};
-use crate::model::load::hex;
+use crate::model::load::{OpenedGates, hex};
 
 /// Steps before a loss can be called a spike: the first losses of a run say little.
 const SETTLED: u64 = 20;
@@ -36,12 +36,12 @@ pub struct Trainer<'a> {
     capacity: Capacity,
     state: State,
     rows: Vec<LogRow>,
-    /// Seconds of the log's last row at the start of this process.
+    /// When this process took the run up.
     began: Instant,
 }
 
 impl<'a> Trainer<'a> {
-    /// Begins a run, with the gates in `tensors` (which came from `path`), or new ones.
+    /// Begins a run, with the given gates or new ones.
     ///
     /// # Errors
     /// When settings, gates and documents do not fit together.
@@ -49,11 +49,14 @@ impl<'a> Trainer<'a> {
         model: &'a Decoder,
         documents: &'a [Document],
         settings: Settings,
-        gates: Option<(&BTreeMap<String, Tensor>, &Path)>,
+        gates: Option<&OpenedGates>,
     ) -> Result<Self, TrainingError> {
         let new =
             initial(&parameter_specs(&settings.gate_config()?, model.config()), settings.gate_bias, settings.seed);
-        let (tensors, path) = gates.unwrap_or((&new, Path::new("new gates")));
+        let (tensors, path) = match gates {
+            Some(gates) => (&gates.tensors, gates.path.as_path()),
+            None => (&new, Path::new("new gates")),
+        };
         let gates = make_gates(model, &settings, tensors, path)?;
         let values = gates.values::<f32>()?;
         let parameters = gates.specs().iter().zip(values);
@@ -212,14 +215,18 @@ impl<'a> Trainer<'a> {
         if !total.is_finite() {
             return Err(TrainingError::NotFinite { what: "loss", step });
         }
-        let spike = self.state.settings.spike;
         match self.state.usual_loss {
-            Some(usual) if spike > 0.0 && step > SETTLED && total > usual * spike && total > usual + SMALLEST_SPIKE => {
+            Some(usual) if step > SETTLED && is_spike(total, usual, self.state.settings.spike) => {
                 Err(TrainingError::Spike { step, loss: total, usual })
             }
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a loss stands out of its recent average by the ratio `spike`; 0 lets everything pass.
+fn is_spike(loss: f64, usual: f64, spike: f64) -> bool {
+    spike > 0.0 && loss > usual * spike && loss > usual + SMALLEST_SPIKE
 }
 
 /// Weight decay pulls weights to 0, and biases, which say how long a head remembers, nowhere.
@@ -277,4 +284,17 @@ fn hash(documents: &[Document]) -> String {
         document.targets.iter().for_each(|(place, _)| hasher.update(place.to_le_bytes()));
     }
     hex(&hasher.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spike_is_many_times_the_average_and_no_small_matter() {
+        assert!(is_spike(6.0, 1.0, 5.0));
+        assert!(!is_spike(4.9, 1.0, 5.0));
+        assert!(!is_spike(0.2, 0.01, 5.0), "too small to matter");
+        assert!(!is_spike(1e9, 1.0, 0.0), "switched off");
+    }
 }

@@ -57,7 +57,7 @@ impl Decoder {
 
     /// Rotations of positions `0..tokens`.
     pub(crate) fn rotations(&self, tokens: usize) -> Result<Rotation> {
-        self.rotary.prepare(&[0..tokens], self.dtype, &self.device)
+        self.rotary.prepare(std::slice::from_ref(&(0..tokens)), self.dtype, &self.device)
     }
 
     /// From a layer's input to its attention.
