@@ -37,7 +37,7 @@ pub struct EvaluateArgs {
     /// Tokens of a document
     #[arg(long, value_name = "TOKENS", default_value_t = 512, help_heading = "Documents")]
     pub tokens: usize,
-    /// Facts told of each kind (sums stop at 5)
+    /// Facts told of each kind (sums stop at 3)
     #[arg(long, value_name = "N", default_value_t = 6, help_heading = "Documents")]
     pub facts: usize,
     /// Families to ask about [default: all]

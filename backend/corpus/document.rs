@@ -1,6 +1,6 @@
 //! One chat: a story, and turns that ask about it.
 
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedMutRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -59,14 +59,17 @@ impl Document {
             return Self::prose(plan, rng);
         }
         let facts = tell(plan, rng);
-        let mut asked: Vec<Asked> = facts.iter().flat_map(|facts| facts.asked.iter().cloned()).collect();
+        // Kinds are asked about equally often, however many facts each has.
+        let mut unasked: Vec<Vec<Asked>> = facts.iter().map(|facts| facts.asked.clone()).collect();
         if let Some(only) = plan.only {
-            asked.retain(|asked| asked.family == only);
+            unasked.retain(|asked| asked.iter().all(|asked| asked.family == only));
         }
-        asked.shuffle(rng);
+        unasked.iter_mut().for_each(|asked| asked.shuffle(rng));
         let mut left = plan.tokens.saturating_sub(1 + facts.iter().map(Facts::tokens).sum::<usize>());
         let mut turns: Vec<Turn> = Vec::new();
-        for asked in asked.into_iter().take(plan.turns.max(1)) {
+        while turns.len() < plan.turns.max(1) {
+            unasked.retain(|asked| !asked.is_empty());
+            let Some(asked) = unasked.choose_mut(rng).and_then(Vec::pop) else { break };
             let cost = asked.tokens();
             if cost > left && !turns.is_empty() {
                 break;
@@ -159,7 +162,7 @@ fn tell(plan: Plan, rng: &mut impl Rng) -> Vec<Facts> {
             Family::Codes => fact::codes(count.min(16), rng),
             Family::Places => fact::places(count.min(16), rng),
             Family::Steps => fact::steps(count.min(16), rng),
-            Family::Sums => fact::sums(count.min(5), rng),
+            Family::Sums => fact::sums(count.min(3), rng),
         };
         let cost = facts.tokens();
         if cost <= room || wanted == Some(family) || told.is_empty() {

@@ -201,8 +201,8 @@ class Model(torch.nn.Module):
         wanted = weights[:, 1:].flatten()
         answers = wanted == 1.0
         right = (logits.detach().flatten(0, 1).argmax(-1) == ids[:, 1:].flatten()) & answers
-        return ((losses * wanted).sum() / wanted.sum() + idle * share, (losses * answers).sum() / answers.sum(),
-                right.sum() / answers.sum(), share.detach())
+        return ((losses * wanted).sum() / wanted.sum() + idle * share, (losses * answers).sum() / answers.sum().clamp(min=1),
+                right.sum() / answers.sum().clamp(min=1), share.detach())
 
 
 class Muon(torch.optim.Optimizer):
@@ -252,8 +252,9 @@ def train(args):
     if os.path.exists(state):
         saved = torch.load(state, weights_only=False)
         model.load_state_dict(saved["model"])
-        muon.load_state_dict(saved["muon"])
-        adam.load_state_dict(saved["adam"])
+        if "muon" in saved:
+            muon.load_state_dict(saved["muon"])
+            adam.load_state_dict(saved["adam"])
         step = saved["step"]
     print(f"{sum(w.numel() for w in model.parameters()):,} parameters, from step {step} to {total}", flush=True)
     loss_of = torch.compile(model.loss, dynamic=False) if args.compile else model.loss
@@ -279,6 +280,8 @@ def train(args):
                 muon.param_groups[0]["lr"], adam.param_groups[0]["lr"] = args.lr * rate, args.lr / 5 * rate
                 with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
                     loss, answer, right, share = loss_of(ids, weights, idle)
+                if not math.isfinite(loss.item()):
+                    raise SystemExit(f"the loss is not finite at step {step}; the state saved before it is good")
                 muon.zero_grad()
                 adam.zero_grad()
                 loss.backward()
