@@ -278,7 +278,7 @@ fn a_killed_run_leaves_gates_that_load_and_a_state_that_goes_on() {
 fn train_on_disk(kib: u32) -> Option<Said> {
     let folder = folder();
     let _disk = SmallDisk::mount(&folder.path("disk"), kib)?;
-    let said = train(&folder, &["--save-every", "1", "-o", "disk/gates"]);
+    let said = train(&folder, &["--save-every", "1", "-q", "-o", "disk/gates"]);
     if said.code != Some(0) {
         assert_eq!((said.code, said.stderr.lines().count()), (Some(1), 1), "{kib} KiB: {said:#?}");
         for words in ["error: ", "is full", "make room", "--resume"] {
