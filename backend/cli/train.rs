@@ -131,7 +131,7 @@ pub struct TrainArgs {
     /// Largest norm of a step's gradient
     #[arg(long, value_name = "NORM", default_value_t = 1.0, help_heading = "Optimisation")]
     clip: f64,
-    /// End the run when the loss is this many times its recent average; 0 never does
+    /// End the run when KL and capacity loss are this many times their recent average; 0 never does
     #[arg(long, value_name = "TIMES", default_value_t = 5.0, help_heading = "Optimisation")]
     spike: f64,
     /// Seed of new gates and of the order of documents
