@@ -1,8 +1,13 @@
 //! What may be typed.
 
+#[cfg(feature = "generate")]
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "generate")]
+use clap::Args;
+use clap::{Parser, Subcommand};
+
+use super::heads::args::HeadsArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,7 +44,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Named {
-    /// Print what each head of a trace kept, one row per head
+    /// Print what each head of a trace kept and what role that gives it
     Heads(HeadsArgs),
 }
 
@@ -71,19 +76,6 @@ impl Cli {
             None => unreachable!("clap shows help when no verb is given"),
         }
     }
-}
-
-/// `trimkv-trace heads`.
-#[derive(Debug, Args)]
-pub struct HeadsArgs {
-    /// The trace's directory
-    pub trace: PathBuf,
-    /// Print JSON instead of a table
-    #[arg(long, conflicts_with = "csv")]
-    pub json: bool,
-    /// Print CSV instead of a table
-    #[arg(long)]
-    pub csv: bool,
 }
 
 /// `trimkv-trace PROMPT`.

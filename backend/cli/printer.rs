@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::trace::tables::is_decoding;
 
+/// Columns of a terminal that does not say.
+const DEFAULT_WIDTH: usize = 80;
+
 /// Writes what people and programs read.
 #[derive(Debug)]
 pub struct Printer {
@@ -24,6 +27,13 @@ impl Printer {
     /// Whether messages may move about (progress).
     pub fn is_interactive(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// Columns that a table may take: what `COLUMNS` or the terminal says, else 80.
+    pub fn width(&self) -> usize {
+        let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let of_terminal = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+        told.or_else(of_terminal).unwrap_or(DEFAULT_WIDTH).max(DEFAULT_WIDTH)
     }
 
     /// A piece of a result, as it is, at once.

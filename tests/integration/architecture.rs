@@ -32,7 +32,7 @@ const PARTS: [Part; 11] = [
         may_use: &[VALUES, "policy", DECISIONS, TENSORS, "model"],
         may_touch: &["candle", "std::fs", "unsafe"],
     },
-    Part { name: "analysis", may_use: &[VALUES], may_touch: &[] },
+    Part { name: "analysis", may_use: &[VALUES, "text::class"], may_touch: &[] },
     Part {
         name: "cli",
         may_use: &[VALUES, FILES, "policy", "text", "model", "engine", "analysis"],
