@@ -34,5 +34,6 @@ pub mod engine;
 #[cfg(feature = "generate")]
 pub mod model;
 pub mod policy;
+pub mod synth;
 pub mod text;
 pub mod trace;

@@ -1,6 +1,7 @@
 //! What a token is to a reader: digit, name, end of a sentence. One token may be several things.
 
 use crate::text::TokenClass;
+use crate::trace::step::{Origin, TokenRecord};
 
 /// Something a head may care about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,6 +120,18 @@ pub struct TokenFacts<'a> {
     pub in_prompt: bool,
     /// `system`, `user`, ..., where the chat template tells.
     pub role: Option<&'a str>,
+}
+
+impl<'a> TokenFacts<'a> {
+    /// What a trace tells of a token. Its reader has made sure that the class is a known one.
+    pub fn of(token: &'a TokenRecord) -> Self {
+        Self {
+            text: token.text.as_deref().unwrap_or(""),
+            class: TokenClass::ALL.into_iter().find(|class| class.as_str() == token.class).unwrap_or(TokenClass::Other),
+            in_prompt: token.origin == Origin::Prompt,
+            role: token.role,
+        }
+    }
 }
 
 /// The categories of every token, in order. Names and decimal points need the neighbours.

@@ -6,7 +6,7 @@ use super::facts::FIRST;
 use super::kept::{AgeProfile, HeadHistory, Observations};
 use super::modes::{Mode, two_modes};
 use super::place::{Front, Frozen, Sink};
-use super::statistics::quantile;
+use super::statistics::{hypergeometric_tail, quantile};
 use super::survival::SurvivalCurve;
 use crate::trace::step::KvHead;
 
@@ -52,7 +52,8 @@ pub struct Admission {
     pub tokens: u32,
     /// How far apart the gates put two kinds of tokens: the distance of the means of `ln(-log_beta)` left and right of
     /// the best split, over the root mean square of their spreads (Ashman's D). 2.7 for a normal distribution, 3.5 for
-    /// an even one.
+    /// an even one. `None` where what is taken in does not follow the split: most of it must lie on the slow
+    /// side, with a chance (hypergeometric) of at most 1e-4.
     pub gate_split: Option<f64>,
 }
 
@@ -131,7 +132,7 @@ impl HeadFeatures {
             window: window(history, &observed, &profile, kept_per_seen, buffer),
             old_share: if entries > 0.0 { old / entries } else { 0.0 },
             enrichment: enrichments(&candidates, categories),
-            admission: Admission { gate_split: gate_split(&gates), ..admission(history, settled) },
+            admission: admission(history, settled, gate_split(&gates)),
             settled_age: settled,
             front: Front::of(history),
             frozen: Frozen::of(history, settled),
@@ -237,7 +238,8 @@ fn half_lives(gates: &[f64]) -> Option<[f64; 5]> {
 /// Gates below this never fade within any context there is.
 const NEVER_FADES: f64 = 1e-9;
 
-fn gate_split(gates: &[f64]) -> Option<f64> {
+/// Ashman's D of the best split of ascending `-log_beta`, and the largest on its slow side.
+fn gate_split(gates: &[f64]) -> Option<(f64, f64)> {
     let logs: Vec<f64> = gates.iter().map(|beta| beta.max(NEVER_FADES).ln()).collect();
     // A side with fewer than 2 % of the tokens is a tail, not a kind of token.
     let side = (logs.len() / 50).max(4);
@@ -245,7 +247,7 @@ fn gate_split(gates: &[f64]) -> Option<f64> {
         return None;
     }
     let (sum, squares) = logs.iter().fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
-    let (mut low, mut low_squares, mut best) = (0.0, 0.0, (0.0, 0.0));
+    let (mut low, mut low_squares, mut best) = (0.0, 0.0, (0.0, 0.0, 0.0));
     for (index, x) in logs.iter().enumerate().take(logs.len() - side) {
         low += x;
         low_squares += x * x;
@@ -257,19 +259,37 @@ fn gate_split(gates: &[f64]) -> Option<f64> {
         let spread = (low_squares / n - left * left).max(0.0) + ((squares - low_squares) / m - right * right).max(0.0);
         let between = n * m * (right - left).powi(2);
         if between > best.0 {
-            best = (between, (right - left) / (spread / 2.0).sqrt().max(1e-3));
+            best = (between, (right - left) / (spread / 2.0).sqrt().max(1e-3), gates[index]);
         }
     }
-    Some(best.1)
+    Some((best.1, best.2))
 }
 
-fn admission(history: &HeadHistory<'_>, settled: u32) -> Admission {
+/// Chance below which what is taken in follows the gates' split.
+const FOLLOWS_P: f64 = 1e-4;
+
+fn admission(history: &HeadHistory<'_>, settled: u32, split: Option<(f64, f64)>) -> Admission {
     let weighed = |position: u32| history.first_cut_from_age(position, settled).map(|cut| (position, cut));
     let all: Vec<(u32, u32)> = (0..history.seen).filter_map(weighed).collect();
     // The cut of a prompt weighs most tokens far too late; it counts only where there is nothing better.
     let timely: Vec<_> = all.iter().copied().filter(|(position, cut)| cut - position <= 2 * settled).collect();
     let counted = if timely.len() >= FEWEST_TIMELY { timely } else { all };
-    let kept = counted.iter().filter(|&&(position, cut)| history.is_kept(position, cut)).count();
-    let tokens = counted.len() as u32;
-    Admission { share: if tokens > 0 { kept as f64 / f64::from(tokens) } else { 0.0 }, tokens, gate_split: None }
+    let taken_in: Vec<u32> = counted
+        .iter()
+        .filter(|&&(position, cut)| history.is_kept(position, cut))
+        .map(|&(position, _)| position)
+        .collect();
+    let (tokens, kept) = (counted.len(), taken_in.len());
+    let follows = |slowest: f64| {
+        let is_slow = |position: u32| f64::from(history.log_beta[position as usize]).abs() <= slowest;
+        let slow = counted.iter().filter(|(position, _)| is_slow(*position)).count();
+        let slow_kept = taken_in.iter().filter(|position| is_slow(**position)).count();
+        2 * slow_kept > kept
+            && hypergeometric_tail(tokens as u64, slow as u64, kept as u64, slow_kept as u64) <= FOLLOWS_P
+    };
+    Admission {
+        share: if tokens > 0 { kept as f64 / tokens as f64 } else { 0.0 },
+        tokens: tokens as u32,
+        gate_split: split.filter(|&(_, slowest)| follows(slowest)).map(|(distance, _)| distance),
+    }
 }

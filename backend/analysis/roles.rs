@@ -4,7 +4,7 @@
 
 use super::category::Category;
 use super::enrichment::Enrichment;
-use super::features::HeadFeatures;
+use super::features::{ADMISSION_STEPS, HeadFeatures};
 use super::statistics::q_values;
 
 /// Every number that a rule compares with, in one place.
@@ -360,9 +360,10 @@ fn margins(
         crisp(window.crispness),
     ]);
     let double_margin = window.modes.map_or(-1.0, |[near, far]| {
-        let settled = near.age > f64::from(features.settled_age);
+        // Tokens that leave at the first cut after their birth are refused, not let go.
+        let is_taken_in = near.age > f64::from(features.settled_age - ADMISSION_STEPS);
         let crisp = crisp(Some(near.crispness)).min(crisp(Some(far.crispness)));
-        if settled { least([above(window.within_modes, thresholds.purity), crisp]) } else { -1.0 }
+        if is_taken_in { least([above(window.within_modes, thresholds.purity), crisp]) } else { -1.0 }
     });
     let gist = family_margin(family(features, categories, &Category::GIST), thresholds.gist, thresholds);
     let content = family_margin(family(features, categories, &Category::CONTENT), thresholds.content, thresholds);

@@ -14,10 +14,8 @@ use crate::analysis::category::TokenFacts;
 use crate::analysis::features::RunRule;
 use crate::analysis::reading::{HeadReading, read_heads};
 use crate::analysis::roles::Thresholds;
-use crate::text::{TokenClass, classify};
 use crate::trace::manifest::{Manifest, Status};
 use crate::trace::read::Trace;
-use crate::trace::step::{Origin, TokenRecord};
 
 /// Prints the facts, scores and role of every head of a trace.
 ///
@@ -53,7 +51,7 @@ fn rows(trace: &Trace, heads: &[HeadReading]) -> Vec<Row> {
 
 /// Reads the heads of a trace.
 pub fn readings(trace: &Trace) -> Vec<HeadReading> {
-    let tokens: Vec<TokenFacts<'_>> = trace.recording.tokens.iter().map(token_facts).collect();
+    let tokens: Vec<TokenFacts<'_>> = trace.recording.tokens.iter().map(TokenFacts::of).collect();
     read_heads(&trace.recording.lifetimes, &tokens, &rule(&trace.manifest), &Thresholds::default())
 }
 
@@ -61,16 +59,4 @@ pub fn readings(trace: &Trace) -> Vec<HeadReading> {
 pub fn rule(manifest: &Manifest) -> RunRule {
     let policy = &manifest.policy;
     RunRule { budget: policy.budget, buffer: policy.buffer, protected_first: policy.sinks.unwrap_or(0) }
-}
-
-/// A token's class is the trace's; where a foreign writer gave none that we know, its text's.
-fn token_facts(token: &TokenRecord) -> TokenFacts<'_> {
-    let text = token.text.as_deref().unwrap_or("");
-    let named = TokenClass::ALL.into_iter().find(|class| class.as_str() == token.class);
-    TokenFacts {
-        text,
-        class: named.unwrap_or_else(|| classify(text, false)),
-        in_prompt: token.origin == Origin::Prompt,
-        role: token.role,
-    }
 }
