@@ -2,7 +2,8 @@
 //!
 //! The text is dealt into blocks of [`BLOCK`] consecutive tokens. Had the head no preference, those it keeps in a block
 //! would be a random draw from it, so a head that likes a *place* (the start, one paragraph) shows no enrichment unless
-//! it also chooses within it. Spans are places: for them the whole text is one block.
+//! it also chooses within it. Spans are places: for them the whole text is one block, and only the entries that the last
+//! cut left count, because an early token has had more cuts at which to be held for a while, whatever the head likes.
 
 use super::category::{Categories, Category};
 
@@ -16,6 +17,8 @@ pub struct Candidate {
     pub position: u32,
     /// Observed cuts at which it was held although older than the head's window; 0 when it was not.
     pub dwell: f64,
+    /// Whether the last cut found it held.
+    pub at_end: bool,
 }
 
 /// One category among a head's old tokens.
@@ -54,8 +57,11 @@ pub fn enrichment(
     category: Category,
     union: &[Category],
 ) -> Enrichment {
-    let is_one = |candidate: &Candidate| {
-        categories.get(candidate.position as usize).is_some_and(|own| own.has_any(union))
+    let is_one =
+        |candidate: &Candidate| categories.get(candidate.position as usize).is_some_and(|own| own.has_any(union));
+    let held = |candidate: &Candidate| match category.is_span() {
+        true => f64::from(u8::from(candidate.at_end)),
+        false => candidate.dwell,
     };
     let block = if category.is_span() { candidates.len().max(1) } else { BLOCK };
     let (mut share, mut expected, mut dwell, mut mean) = (0.0, 0.0, 0.0, 0.0);
@@ -64,11 +70,11 @@ pub fn enrichment(
         let here = block.iter().filter(|candidate| is_one(candidate)).count();
         let rate = here as f64 / block.len() as f64;
         present += here as u32;
-        for candidate in block.iter().filter(|candidate| candidate.dwell > 0.0) {
+        for (candidate, held) in block.iter().map(|one| (one, held(one))).filter(|(_, held)| *held > 0.0) {
             let hit = is_one(candidate);
-            share += if hit { candidate.dwell } else { 0.0 };
-            expected += candidate.dwell * rate;
-            dwell += candidate.dwell;
+            share += if hit { held } else { 0.0 };
+            expected += held * rate;
+            dwell += held;
             mean += rate;
             survivors += 1;
             kept += u32::from(hit);
@@ -111,7 +117,7 @@ mod tests {
     }
 
     fn candidates(tokens: u32, dwell: impl Fn(u32) -> f64) -> Vec<Candidate> {
-        (0..tokens).map(|position| Candidate { position, dwell: dwell(position) }).collect()
+        (0..tokens).map(|position| Candidate { position, dwell: dwell(position), at_end: false }).collect()
     }
 
     #[test]

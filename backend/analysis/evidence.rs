@@ -13,7 +13,11 @@ pub fn evidence(features: &HeadFeatures, verdict: &Verdict) -> String {
     let roles = std::iter::once(verdict.role).chain(verdict.also.iter().copied());
     let mut clauses: Vec<String> = roles.filter_map(|role| clause(role, features, verdict)).collect();
     if verdict.also.is_empty() && verdict.role == Role::Mixed {
-        clauses.push(format!("purity {}, old entries {}", percent(features.window.purity), percent(features.old_share)));
+        clauses.push(format!(
+            "purity {}, old entries {}",
+            percent(features.window.purity),
+            percent(features.old_share)
+        ));
         let near = verdict.margins.iter().filter(|(_, margin)| *margin > -0.3);
         if let Some((role, _)) = near.max_by(|a, b| a.1.total_cmp(&b.1)) {
             clauses.push(format!("nearest {}", role.as_str()));
@@ -35,9 +39,9 @@ fn clause(role: Role, features: &HeadFeatures, verdict: &Verdict) -> Option<Stri
             ))
         }
         Role::Window => Some(format!("last {} tokens, purity {}", window.width, percent(window.purity))),
-        Role::DoubleWindow => window.modes.map(|[near, far]| {
-            format!("leave at {:.0} ({}) and {:.0} tokens", near.age, percent(near.share), far.age)
-        }),
+        Role::DoubleWindow => window
+            .modes
+            .map(|[near, far]| format!("leave at {:.0} ({}) and {:.0} tokens", near.age, percent(near.share), far.age)),
         Role::Gist => categories(features, verdict, &Category::GIST),
         Role::Content => {
             let own = categories(features, verdict, &Category::CONTENT);
@@ -49,11 +53,9 @@ fn clause(role: Role, features: &HeadFeatures, verdict: &Verdict) -> Option<Stri
             features.admission.tokens,
             percent(window.purity)
         )),
-        Role::FrontLoaded => Some(format!(
-            "mean birth at {} of the text (n {})",
-            percent(front.birth_percentile),
-            front.entries
-        )),
+        Role::FrontLoaded => {
+            Some(format!("mean birth at {} of the text (n {})", percent(front.birth_percentile), front.entries))
+        }
         Role::Frozen => Some(format!("unchanged since token {} ({} cuts)", frozen.since, frozen.cuts)),
         Role::Mixed | Role::NotEnoughEvidence => None,
     }

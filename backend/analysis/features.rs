@@ -110,9 +110,8 @@ impl HeadFeatures {
             .iter()
             .map(|candidate| observed.cached_from(candidate.position + profile.window().0 + 1, None).len() as f64)
             .sum();
-        let kept_per_seen = mean(
-            observed.kept.iter().zip(&observed.cuts).map(|(&kept, &cut)| f64::from(kept) / f64::from(cut.max(1))),
-        );
+        let kept_per_seen =
+            mean(observed.kept.iter().zip(&observed.cuts).map(|(&kept, &cut)| f64::from(kept) / f64::from(cut.max(1))));
         let mut gates: Vec<f64> = history.log_beta.iter().map(|&beta| f64::from(beta).abs()).collect();
         gates.sort_unstable_by(f64::total_cmp);
         Self {
@@ -171,6 +170,7 @@ fn candidates(history: &HeadHistory<'_>, observed: &Observations, width: u32) ->
         (from <= last).then(|| Candidate {
             position,
             dwell: observed.cached_from(from, history.departures[position as usize]).len() as f64,
+            at_end: history.is_kept(position, last),
         })
     };
     (FIRST..history.seen).map_while(old).collect()

@@ -162,7 +162,8 @@ mod tests {
 
     /// The last `m` of `seen` tokens, cut every `gap`.
     pub fn window(m: u32, gap: u32, seen: u32) -> Vec<Option<u32>> {
-        let leaves = |position: u32| (1..).map(|k| m + k * gap).find(|cut| cut - m > position).filter(|&cut| cut <= seen);
+        let leaves =
+            |position: u32| (1..).map(|k| m + k * gap).find(|cut| cut - m > position).filter(|&cut| cut <= seen);
         (0..seen).map(leaves).collect()
     }
 

@@ -1,6 +1,8 @@
 //! From a trace to facts about its heads, their scores and their roles. Slices in, values out.
 
+pub mod agreement;
 pub mod category;
+pub mod diagnosis;
 pub mod enrichment;
 pub mod evidence;
 pub mod facts;

@@ -30,9 +30,11 @@ pub fn two_modes(history: &HeadHistory<'_>, buffer: u32) -> Option<[Mode; 2]> {
         .zip(&history.departures)
         .filter_map(|(position, at)| {
             let at = (*at)?;
-            let before = history.cuts.partition_point(|&cut| cut < at).checked_sub(1).map_or(0, |cut| history.cuts[cut]);
+            let before =
+                history.cuts.partition_point(|&cut| cut < at).checked_sub(1).map_or(0, |cut| history.cuts[cut]);
             let known_alive = before.max(position);
-            (at - known_alive <= buffer.max(1) + 1).then(|| f64::midpoint(f64::from(at), f64::from(known_alive)) - f64::from(position))
+            (at - known_alive <= buffer.max(1) + 1)
+                .then(|| f64::midpoint(f64::from(at), f64::from(known_alive)) - f64::from(position))
         })
         .collect();
     ages.sort_unstable_by(f64::total_cmp);

@@ -28,7 +28,8 @@ pub(super) fn names(tokens: &[TokenFacts<'_>], found: &[Categories]) -> Vec<usiz
     let lower = with(|word| word.text.starts_with(char::is_lowercase));
     let is_name = |word: &&Spelled| {
         is_capitalised(&word.text)
-            && (!word.opens || (inner.contains(word.text.as_str()) && !lower.contains(word.text.to_lowercase().as_str())))
+            && (!word.opens
+                || (inner.contains(word.text.as_str()) && !lower.contains(word.text.to_lowercase().as_str())))
     };
     words.iter().filter(is_name).flat_map(|word| word.tokens.clone()).collect()
 }
@@ -74,7 +75,8 @@ mod tests {
 
     #[test]
     fn capitals_inside_a_sentence_are_names_and_at_its_start_only_if_they_are_elsewhere() {
-        let pieces = ["Mia", " met", " Tom", ".", " Tom", " ran", ".", " The", " dog", " saw", " Mia", " and", " I", "."];
+        let pieces =
+            ["Mia", " met", " Tom", ".", " Tom", " ran", ".", " The", " dog", " saw", " Mia", " and", " I", "."];
         assert_eq!(of(Category::Name, &pieces), ["Mia", "Tom", "Tom", "Mia"]);
     }
 
@@ -97,6 +99,9 @@ mod tests {
 
     #[test]
     fn after_a_quote_or_a_list_number_a_capital_still_opens_the_sentence() {
-        assert!(of(Category::Name, &["He", " said", ":", " \"", "Go", "\".", "\n", "1", ".", " Boil", " it", "."]).is_empty());
+        assert!(
+            of(Category::Name, &["He", " said", ":", " \"", "Go", "\".", "\n", "1", ".", " Boil", " it", "."])
+                .is_empty()
+        );
     }
 }

@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_sink_stands_out_from_its_neighbours_and_its_gates_know_it() {
-        let gates: Vec<f32> = (0..400).map(|position| if position < 4 { -1e-6 } else { -0.1 - position as f32 * 1e-4 }).collect();
+        let gates: Vec<f32> =
+            (0..400).map(|position| if position < 4 { -1e-6 } else { -0.1 - position as f32 * 1e-4 }).collect();
         let history = history(400, 8, &gates, |position| position < 4);
         let sink = Sink::of(&history, &Observations::of(&history), 0.0);
         assert_eq!((sink.held(), sink.survival, sink.expected), (4, [1.0; 4], 0.0));

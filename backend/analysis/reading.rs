@@ -44,6 +44,9 @@ pub fn measure(lives: &Lifetimes, categories: &[Categories], rule: &RunRule) -> 
         let running: Vec<_> =
             heads.chunks(share).map(|part| scope.spawn(move || part.iter().map(one).collect::<Vec<_>>())).collect();
         // A panic there is a panic here.
-        running.into_iter().flat_map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        running
+            .into_iter()
+            .flat_map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     })
 }

@@ -49,7 +49,10 @@ mod tests {
         let texts = ["a", ".", "a", ".", "a", ".", "b"];
         let departures = [Some(2), None, Some(3), None, Some(7), Some(7), None];
         let (most, least) = retained(&departures, 7, &texts);
-        assert_eq!((most[0].text.as_str(), most[0].tokens, most[0].mean_lifetime), (".", 3, f64::from(6 + 4 + 2) / 3.0));
+        assert_eq!(
+            (most[0].text.as_str(), most[0].tokens, most[0].mean_lifetime),
+            (".", 3, f64::from(6 + 4 + 2) / 3.0)
+        );
         assert_eq!((least[0].text.as_str(), least[0].mean_lifetime), ("a", f64::from(2 + 1 + 3) / 3.0));
         assert_eq!(most.len(), 2);
     }

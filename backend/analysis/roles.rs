@@ -222,8 +222,9 @@ const TESTED: [Category; 8] = [
 pub fn classify(heads: &[HeadFeatures], thresholds: &Thresholds) -> Vec<Verdict> {
     let lacking: Vec<Option<Lacking>> = heads.iter().map(|features| lacking(features, thresholds)).collect();
     let told = || heads.iter().zip(&lacking);
-    let sinks: Vec<Option<f64>> =
-        told().map(|(features, lacking)| if lacking.is_none() { Some(features.sink.p.unwrap_or(1.0)) } else { None }).collect();
+    let sinks: Vec<Option<f64>> = told()
+        .map(|(features, lacking)| if lacking.is_none() { Some(features.sink.p.unwrap_or(1.0)) } else { None })
+        .collect();
     let tests: Vec<Option<f64>> = told()
         .flat_map(|(features, lacking)| {
             TESTED.map(|category| {
@@ -342,7 +343,8 @@ fn margins(
 ) -> Vec<(Role, f64)> {
     let (window, sink, front, frozen) = (&features.window, &features.sink, &features.front, &features.frozen);
     let chance = window.purity_by_chance.min(1.0 - 1e-9);
-    let crisp = |crispness: Option<f64>| crispness.map_or(-1.0, |crispness| below(crispness.min(1.0), thresholds.crispness));
+    let crisp =
+        |crispness: Option<f64>| crispness.map_or(-1.0, |crispness| below(crispness.min(1.0), thresholds.crispness));
     // In a short text the first of four sinks need not be among the highest hundredth.
     let rank = thresholds.sink_rank.min(1.0 - 4.0 / f64::from(features.seen.max(8)));
     let sink_margin = if sink.is_start() {
@@ -367,9 +369,10 @@ fn margins(
     });
     let gist = family_margin(family(features, categories, &Category::GIST), thresholds.gist, thresholds);
     let content = family_margin(family(features, categories, &Category::CONTENT), thresholds.content, thresholds);
-    let spans = categories.iter().filter(|(category, _)| category.is_span()).filter_map(|(category, _)| {
-        features.enriched(*category).map(|found| above(found.share, thresholds.span.0))
-    });
+    let spans = categories
+        .iter()
+        .filter(|(category, _)| category.is_span())
+        .filter_map(|(category, _)| features.enriched(*category).map(|found| above(found.share, thresholds.span.0)));
     let front_margin =
         least([below(front.birth_percentile, thresholds.birth_percentile), surely(Some(front.p), thresholds.place_p)]);
     let frozen_margin = if frozen.cuts >= thresholds.frozen_cuts {
@@ -379,7 +382,7 @@ fn margins(
     };
     // What stays because it came first is told by that, not by a span it happens to lie in.
     let span = if front_margin < 0.0 && frozen_margin < 0.0 { spans.fold(-1.0, f64::max) } else { -1.0 };
-    let is_choice = if categories.is_empty() {
+    let is_choice = if categories.iter().all(|(category, _)| category.is_span()) {
         features.admission.gate_split.map_or(-1.0, |split| (split / thresholds.gate_split - 1.0).clamp(-1.0, 1.0))
     } else {
         1.0
@@ -422,14 +425,7 @@ fn first_role(
             _ => Role::Mixed,
         };
     }
-    let order = [
-        Role::Gist,
-        Role::Content,
-        Role::DoubleWindow,
-        Role::FrontLoaded,
-        Role::Sink,
-        Role::Frozen,
-        Role::Selector,
-    ];
+    let order =
+        [Role::Gist, Role::Content, Role::DoubleWindow, Role::FrontLoaded, Role::Sink, Role::Frozen, Role::Selector];
     order.into_iter().find(|&role| holds(role)).unwrap_or(Role::Mixed)
 }

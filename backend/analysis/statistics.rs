@@ -43,8 +43,9 @@ pub fn binomial_tail(n: u64, p: f64, k: u64) -> f64 {
 /// `P(X >= k)` for a hypergeometric X: `draws` without replacement from `population`, of which `marked` count.
 pub fn hypergeometric_tail(population: u64, marked: u64, draws: u64, k: u64) -> f64 {
     let (most, least) = (marked.min(draws), (draws + marked).saturating_sub(population));
-    let term =
-        |i: u64| (ln_choose(marked, i) + ln_choose(population - marked, draws - i) - ln_choose(population, draws)).exp();
+    let term = |i: u64| {
+        (ln_choose(marked, i) + ln_choose(population - marked, draws - i) - ln_choose(population, draws)).exp()
+    };
     if k <= least { 1.0 } else { (k..=most).map(term).sum::<f64>().min(1.0) }
 }
 
@@ -58,7 +59,9 @@ pub fn normal_tail(z: f64) -> f64 {
         return density / z * (1.0 - z.powi(-2) + 3.0 * z.powi(-4) - 15.0 * z.powi(-6));
     }
     let t = 1.0 / (1.0 + 0.231_641_9 * z);
-    density * t * (0.319_381_530 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))))
+    density
+        * t
+        * (0.319_381_530 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))))
 }
 
 /// Benjamini and Hochberg's q-values (1995): labelling everything below q keeps the expected share of false labels

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::{Parser, Subcommand};
 
+use super::check::CheckArgs;
 use super::heads::args::HeadsArgs;
+use super::synth::SynthArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,12 +48,20 @@ pub struct Cli {
 enum Named {
     /// Print what each head of a trace kept and what role that gives it
     Heads(HeadsArgs),
+    /// Say what looks wrong with a trace; exit code 1 when something does
+    Check(CheckArgs),
+    /// Make a trace with planted roles, without a model
+    Synth(SynthArgs),
 }
 
 /// What was asked for.
 pub enum Verb {
-    /// Print facts about heads.
+    /// Look for what is wrong.
+    Check(CheckArgs),
+    /// Print scores and roles of heads.
     Heads(HeadsArgs),
+    /// Make a synthetic trace.
+    Synth(SynthArgs),
     /// Trace a generation.
     #[cfg(feature = "generate")]
     Run(Box<RunArgs>),
@@ -69,7 +79,9 @@ impl Cli {
     /// What was asked for.
     pub fn verb(self) -> Verb {
         match self.verb {
+            Some(Named::Check(args)) => Verb::Check(args),
             Some(Named::Heads(args)) => Verb::Heads(args),
+            Some(Named::Synth(args)) => Verb::Synth(args),
             #[cfg(feature = "generate")]
             None => Verb::Run(Box::new(self.run)),
             #[cfg(not(feature = "generate"))]

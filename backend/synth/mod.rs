@@ -4,6 +4,6 @@
 pub mod dice;
 pub mod plant;
 pub mod prose;
-pub mod run;
 #[cfg(test)]
 mod recovery;
+pub mod run;

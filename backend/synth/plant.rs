@@ -28,7 +28,7 @@ pub enum Plant {
     Content(Kind),
     /// Every twelfth token, chosen by lot.
     Selector,
-    /// The earlier, the slower.
+    /// What stands in the first 15 % of the text; nothing after.
     FrontLoaded,
     /// What stands between 50 and 70 % of the text; nothing after.
     Frozen,
@@ -64,11 +64,7 @@ impl Planted {
     /// Any token in this place, about as often of each kind as prose has them.
     fn by_lot(self, dice: Dice) -> Self {
         let kinds = [Some(Kind::Digit), Some(Kind::Operator), Some(Kind::Name), None, None, None, None, None];
-        Self {
-            is_boundary: dice.at(2).even() < 0.1,
-            kind: dice.at(3).pick(&kinds),
-            ..self
-        }
+        Self { is_boundary: dice.at(2).even() < 0.1, kind: dice.at(3).pick(&kinds), ..self }
     }
 }
 
@@ -82,12 +78,19 @@ impl Plant {
             Self::Sink if token.position < SINKS => FOREVER,
             Self::Sink | Self::Random => by_lot(),
             Self::Window => 100.0,
-            Self::DoubleWindow => if dice.at(12).even() < 0.25 { 500.0 } else { 100.0 },
+            Self::DoubleWindow => {
+                if dice.at(12).even() < 0.25 {
+                    500.0
+                } else {
+                    100.0
+                }
+            }
             Self::Gist => slow(token.is_boundary),
             Self::Content(kind) => slow(token.kind == Some(kind)),
             Self::Selector => slow(dice.at(13).even() < 1.0 / 12.0),
-            Self::FrontLoaded => FAST * 1e4f64.powf(1.0 - place),
-            Self::Frozen => if (0.5..0.7).contains(&place) { FOREVER * dice.at(14).even() } else { FAST },
+            Self::FrontLoaded if place < 0.15 => FOREVER * dice.at(14).even(),
+            Self::Frozen if (0.5..0.7).contains(&place) => FOREVER * dice.at(14).even(),
+            Self::FrontLoaded | Self::Frozen => FAST,
         }
     }
 

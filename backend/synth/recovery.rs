@@ -120,7 +120,12 @@ fn one_large_cut_of_a_prompt_is_enough_for_what_stands_in_it() {
     let size = Size { tokens: 1050, prompt: 1000, ..USUAL };
     let counts = confusion(size, &["window", "gist", "content:digit", "content:name", "sink", "random"], 10);
     print("1000 of prompt cut at once, 50 more", &counts);
-    for (plan, role) in [("window", Role::Window), ("gist", Role::Gist), ("content:digit", Role::Content), ("content:name", Role::Content)] {
+    for (plan, role) in [
+        ("window", Role::Window),
+        ("gist", Role::Gist),
+        ("content:digit", Role::Content),
+        ("content:name", Role::Content),
+    ] {
         assert!(hits(&counts, plan, role) >= 9, "{plan} is not recovered");
     }
     assert!(hits(&counts, "random", Role::Mixed) >= 9);
@@ -139,7 +144,11 @@ fn tiny_budgets_short_runs_and_noise_cost_recall_but_give_no_wrong_class() {
         print(title, &counts);
         for (plan, role) in PLANS {
             for wrong in [Role::Gist, Role::Content] {
-                assert!(wrong == role || hits(&counts, plan, wrong) == 0, "{title}: {plan} taken for {}", wrong.as_str());
+                assert!(
+                    wrong == role || hits(&counts, plan, wrong) == 0,
+                    "{title}: {plan} taken for {}",
+                    wrong.as_str()
+                );
             }
         }
         assert!(hits(&counts, "window", Role::Window) >= 4, "{title}");
@@ -220,6 +229,9 @@ fn a_run_that_was_never_cut_says_so() {
     let recipe = recipe(size, 1, &["gist"], 2);
     let recording = record(&recipe, &learned(&recipe));
     for verdict in verdicts(&recording, &categories(&recording), size) {
-        assert_eq!((verdict.role, verdict.lacking), (Role::NotEnoughEvidence, Some(crate::analysis::roles::Lacking::NeverCut)));
+        assert_eq!(
+            (verdict.role, verdict.lacking),
+            (Role::NotEnoughEvidence, Some(crate::analysis::roles::Lacking::NeverCut))
+        );
     }
 }

@@ -78,7 +78,9 @@ fn planted(text: &str, position: u32, tokens: u32) -> Planted {
         TokenClass::Digit => Some(Kind::Digit),
         TokenClass::Operator => Some(Kind::Operator),
         // In this prose only names have capitals after a blank.
-        TokenClass::Word if text.starts_with(' ') && text.trim_start().starts_with(char::is_uppercase) => Some(Kind::Name),
+        TokenClass::Word if text.starts_with(' ') && text.trim_start().starts_with(char::is_uppercase) => {
+            Some(Kind::Name)
+        }
         _ => None,
     };
     Planted { position, tokens, is_boundary: matches!(class, TokenClass::SentenceEnd | TokenClass::Newline), kind }

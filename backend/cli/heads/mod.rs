@@ -2,6 +2,7 @@
 
 pub mod args;
 mod row;
+mod several;
 mod table;
 
 use anyhow::Result;
@@ -22,11 +23,18 @@ use crate::trace::read::Trace;
 /// # Errors
 /// When the trace cannot be read.
 pub fn run(args: &HeadsArgs, printer: &Printer) -> Result<()> {
+    if args.trace.len() > 1 {
+        return several::run(args, printer);
+    }
     let trace = Trace::open(&args.trace[0])?;
     let (manifest, heads) = (&trace.manifest, readings(&trace));
     if args.json || args.csv {
         let rows = rows(&trace, &heads);
-        if args.json { printer.line(&serde_json::to_string_pretty(&rows)?) } else { printer.result(&csv(&rows)) }
+        if args.json {
+            printer.line(&serde_json::to_string_pretty(&rows)?)
+        } else {
+            printer.result(&csv(&rows))
+        }
         return Ok(());
     }
     printer.result(&table(&heads, manifest.policy.budget, printer.width()));

@@ -69,7 +69,8 @@ fn why(heads: &[HeadReading], width: usize) -> String {
     let of = |role: Role| heads.iter().filter(|reading| reading.verdict.role == role).count();
     let (mixed, unclear) = (of(Role::Mixed), of(Role::NotEnoughEvidence));
     if mixed > 0 {
-        let line = format!("{mixed} of {} heads: no role's rule holds, or two alike (--json has the scores)", heads.len());
+        let line =
+            format!("{mixed} of {} heads: no role's rule holds, or two alike (--json has the scores)", heads.len());
         text.push_str(&wrapped("mixed", &line, width));
     }
     if let Some(lacking) = heads.iter().find_map(|reading| reading.verdict.lacking) {
