@@ -40,6 +40,7 @@ pub mod evaluation;
 #[cfg(feature = "generate")]
 pub mod model;
 pub mod policy;
+pub mod synth;
 pub mod text;
 pub mod trace;
 #[cfg(feature = "generate")]

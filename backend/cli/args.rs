@@ -1,8 +1,15 @@
 //! What may be typed.
 
+#[cfg(feature = "generate")]
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "generate")]
+use clap::Args;
+use clap::{Parser, Subcommand};
+
+use super::check::CheckArgs;
+use super::heads::args::HeadsArgs;
+use super::synth::SynthArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,7 +47,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Named {
-    /// Print what each head of a trace kept, one row per head
+    /// Print what each head of a trace kept and what role that gives it
     Heads(HeadsArgs),
     /// Write documents of the built-in model's world, one JSON object a line
     #[cfg(feature = "generate")]
@@ -51,11 +58,17 @@ enum Named {
     /// Learn retention gates for a model
     #[cfg(feature = "generate")]
     Train(Box<super::train::TrainArgs>),
+    /// Say what looks wrong with a trace; exit code 1 when something does
+    Check(CheckArgs),
+    /// Make a trace with planted roles, without a model
+    Synth(SynthArgs),
 }
 
 /// What was asked for.
 pub enum Verb {
-    /// Print facts about heads.
+    /// Look for what is wrong.
+    Check(CheckArgs),
+    /// Print scores and roles of heads.
     Heads(HeadsArgs),
     /// Write documents.
     #[cfg(feature = "generate")]
@@ -66,6 +79,8 @@ pub enum Verb {
     /// Train gates.
     #[cfg(feature = "generate")]
     Train(Box<super::train::TrainArgs>),
+    /// Make a synthetic trace.
+    Synth(SynthArgs),
     /// Trace a generation.
     #[cfg(feature = "generate")]
     Run(Box<RunArgs>),
@@ -87,7 +102,9 @@ impl Cli {
     /// What was asked for.
     pub fn verb(self) -> Verb {
         match self.verb {
+            Some(Named::Check(args)) => Verb::Check(args),
             Some(Named::Heads(args)) => Verb::Heads(args),
+            Some(Named::Synth(args)) => Verb::Synth(args),
             #[cfg(feature = "generate")]
             Some(Named::Corpus(args)) => Verb::Corpus(args),
             #[cfg(feature = "generate")]
@@ -100,19 +117,6 @@ impl Cli {
             None => unreachable!("clap shows help when no verb is given"),
         }
     }
-}
-
-/// `trimkv-trace heads`.
-#[derive(Debug, Args)]
-pub struct HeadsArgs {
-    /// The trace's directory
-    pub trace: PathBuf,
-    /// Print JSON instead of a table
-    #[arg(long, conflicts_with = "csv")]
-    pub json: bool,
-    /// Print CSV instead of a table
-    #[arg(long)]
-    pub csv: bool,
 }
 
 /// `trimkv-trace PROMPT`.

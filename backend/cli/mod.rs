@@ -1,8 +1,10 @@
 //! The command line: one file per verb, and one printer that owns the standard streams.
 
 pub mod args;
+pub mod check;
 pub mod heads;
 pub mod printer;
+pub mod synth;
 
 #[cfg(feature = "generate")]
 pub mod corpus;
@@ -51,7 +53,9 @@ fn run() -> ExitCode {
     };
     let printer = Printer::new(cli.quiet());
     let done = match cli.verb() {
+        Verb::Check(args) => check::run(&args, &printer),
         Verb::Heads(args) => heads::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        Verb::Synth(args) => synth::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "generate")]
         Verb::Corpus(args) => corpus::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "generate")]

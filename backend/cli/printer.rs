@@ -8,6 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::trace::tables::is_decoding;
 
+/// Columns of a terminal that does not say.
+const DEFAULT_WIDTH: usize = 80;
+
 /// Writes what people and programs read.
 #[derive(Debug)]
 pub struct Printer {
@@ -38,6 +41,13 @@ impl Printer {
         }
         bar.set_message(what.to_owned());
         Bar(bar)
+    }
+
+    /// Columns that a table may take: what `COLUMNS` or the terminal says, else 80.
+    pub fn width(&self) -> usize {
+        let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let of_terminal = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+        told.or_else(of_terminal).unwrap_or(DEFAULT_WIDTH).max(DEFAULT_WIDTH)
     }
 
     /// A piece of a result, as it is, at once.

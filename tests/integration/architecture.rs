@@ -14,7 +14,7 @@ const FILES: &str = "trace files";
 const DECISIONS: &str = "cache decisions";
 const TENSORS: &str = "cache tensors";
 
-const PARTS: [Part; 14] = [
+const PARTS: [Part; 15] = [
     Part { name: "text::class", may_use: &[], may_touch: &[] },
     Part { name: "text", may_use: &["text::class"], may_touch: &["tokenizers", "minijinja", "std::fs"] },
     Part { name: VALUES, may_use: &[], may_touch: &[] },
@@ -43,10 +43,23 @@ const PARTS: [Part; 14] = [
         may_use: &[FILES, "text", "model", "corpus"],
         may_touch: &["candle", "polars", "safetensors", "std::fs"],
     },
-    Part { name: "analysis", may_use: &[VALUES], may_touch: &[] },
+    Part { name: "analysis", may_use: &[VALUES, "text::class"], may_touch: &[] },
+    Part { name: "synth", may_use: &[VALUES, "policy", DECISIONS, "text::class"], may_touch: &[] },
     Part {
         name: "cli",
-        may_use: &[VALUES, FILES, "policy", "text", "model", "engine", "training", "analysis", "corpus", "evaluation"],
+        may_use: &[
+            VALUES,
+            FILES,
+            "policy",
+            "text",
+            "model",
+            "engine",
+            "training",
+            "analysis",
+            "synth",
+            "corpus",
+            "evaluation",
+        ],
         may_touch: &["std::fs", "std::io"],
     },
 ];
