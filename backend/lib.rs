@@ -7,13 +7,14 @@
 //!
 //!  trace (values) <- policy <- cache (ledger, replay) <- cache::bounded <- model <- engine <- cli
 //!        ^                                                                                     |
-//!        +---- trace (files) <- analysis <-----------------------------------------------------+
+//!        +---- trace (files) <- analysis <- figures <------------------------------------------+
 //! ```
 //!
 //! - [`trace`] is the public contract: what a run kept and forgot. Values are pure; files need the feature `tables`.
 //! - [`policy`] ranks tokens, [`cache`] applies the ranking: one pure ledger decides, the tensors follow it.
 //! - `model` and `engine` (feature `generate`) run a language model with retention gates and a bounded cache.
 //! - [`analysis`] turns a trace into facts about heads. Slices in, values out.
+//! - `figures` (feature `view`) lays a trace out for paper. Slices in, bytes out.
 //! - `cli` (feature `tables`) is the command line; only its printer writes to the standard streams.
 //!
 //! # What always holds
@@ -31,6 +32,8 @@ pub mod cache;
 pub mod cli;
 #[cfg(feature = "generate")]
 pub mod engine;
+#[cfg(feature = "view")]
+pub mod figures;
 #[cfg(feature = "generate")]
 pub mod model;
 pub mod policy;

@@ -11,7 +11,8 @@ Examples:
   trimkv-trace prompt.txt --policy window       against a sliding window
   trimkv-trace prompt.txt --model Qwen/Qwen3-4B --gates TrimKV-Qwen3-4B-Math
   echo 'Hello' | trimkv-trace -                 the prompt from standard input
-  trimkv-trace heads traces/RUN                 what each head kept";
+  trimkv-trace heads traces/RUN                 what each head kept
+  trimkv-trace figure fig4 traces/RUN -o f.pdf  retention over kept, for a paper";
 
 const ABOUT: &str = "See what a memory-bounded KV cache keeps and forgets, per layer and head.";
 
@@ -39,12 +40,18 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Named {
+    /// Make a figure of a trace: PDF, SVG or PNG
+    #[cfg(feature = "view")]
+    Figure(Box<super::figure::FigureArgs>),
     /// Print what each head of a trace kept, one row per head
     Heads(HeadsArgs),
 }
 
 /// What was asked for.
 pub enum Verb {
+    /// Make a figure.
+    #[cfg(feature = "view")]
+    Figure(Box<super::figure::FigureArgs>),
     /// Print facts about heads.
     Heads(HeadsArgs),
     /// Trace a generation.
@@ -64,6 +71,8 @@ impl Cli {
     /// What was asked for.
     pub fn verb(self) -> Verb {
         match self.verb {
+            #[cfg(feature = "view")]
+            Some(Named::Figure(args)) => Verb::Figure(args),
             Some(Named::Heads(args)) => Verb::Heads(args),
             #[cfg(feature = "generate")]
             None => Verb::Run(Box::new(self.run)),

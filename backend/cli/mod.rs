@@ -1,6 +1,8 @@
 //! The command line: one file per verb, and one printer that owns the standard streams.
 
 pub mod args;
+#[cfg(feature = "view")]
+pub mod figure;
 pub mod heads;
 pub mod printer;
 
@@ -45,6 +47,8 @@ fn run() -> ExitCode {
     };
     let printer = Printer::new(cli.quiet());
     let done = match cli.verb() {
+        #[cfg(feature = "view")]
+        Verb::Figure(args) => figure::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         Verb::Heads(args) => heads::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "generate")]
         Verb::Run(args) => run::run(*args, &printer),
