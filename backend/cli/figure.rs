@@ -12,8 +12,11 @@ use serde::de::value::{Error as NameError, StrDeserializer};
 
 use super::printer::Printer;
 use crate::figures::fig4::Fig4;
+use crate::figures::grid::Grid;
 use crate::figures::spec::{Brace, Format, Preset, SCHEMA, Spec, inches};
+use crate::figures::text::Text;
 use crate::figures::{FigureError, Plot, render, tex};
+use crate::text::class::TokenClass;
 use crate::trace::error::TraceError;
 use crate::trace::files::write_whole;
 use crate::trace::read::Trace;
@@ -21,8 +24,8 @@ use crate::trace::read::Trace;
 /// `trimkv-trace figure`.
 #[derive(Debug, Args)]
 pub struct FigureArgs {
-    /// Which figure: fig4 (retention over kept), grid, text, lifeline, budget or training
-    #[arg(required_unless_present = "spec", value_parser = ["fig4"])]
+    /// Which figure: fig4 (retention over kept), grid (every head) or text (one head's tokens in the prose)
+    #[arg(required_unless_present = "spec", value_parser = ["fig4", "grid", "text"])]
     pub preset: Option<String>,
     /// The trace's directory
     #[arg(required_unless_present = "spec")]
@@ -60,10 +63,16 @@ pub struct LookArgs {
     /// What a pixel shows of several tokens: max (is a survivor here?) or mean (how many?) [default: max]
     #[arg(long, value_name = "RULE", value_parser = ["max", "mean"])]
     pub pool: Option<String>,
-    /// Mark a range of positions, such as 0-31:prompt
+    /// text: the moment to show, in tokens seen [default: the end]
+    #[arg(long, value_name = "TOKENS")]
+    pub at: Option<u32>,
+    /// text: token classes to circle, such as sentence_end,digit
+    #[arg(long, value_name = "CLASSES", value_delimiter = ',')]
+    pub circle: Vec<String>,
+    /// fig4: mark a range of positions, such as 0-31:prompt
     #[arg(long, value_name = "FIRST-LAST:LABEL")]
     pub brace: Vec<String>,
-    /// Letter the panels a, b, c
+    /// fig4: letter the panels a, b, c
     #[arg(long)]
     pub letters: bool,
 }
@@ -97,12 +106,35 @@ pub fn run(args: &FigureArgs, printer: &Printer) -> Result<()> {
     }
     spec.trace = relative(&home, &trace_path);
     spec.run = run;
-    let plot = Fig4::new(&mut spec, &trace.manifest, &trace.recording).map_err(|error| at(&trace_path, error))?;
-    write_all(&plot, format, &spec, &output)?;
+    let (manifest, recording) = (&trace.manifest, &trace.recording);
+    let told = |error| at(&trace_path, error);
+    match spec.preset {
+        Preset::Fig4 => {
+            let plot = Fig4::new(&mut spec, manifest, recording).map_err(told)?;
+            write_all(&plot, format, &spec, &output)?;
+        }
+        Preset::Grid => {
+            let plot = Grid::new(&spec, manifest, recording).map_err(told)?;
+            write_all(&plot, format, &spec, &output)?;
+        }
+        Preset::Text => {
+            let plot = Text::new(&mut spec, manifest, recording).map_err(told)?;
+            warn_of_missing(&plot.missing_characters(), printer);
+            write_all(&plot, format, &spec, &output)?;
+        }
+    }
     printer.line(&output.display().to_string());
     let beside = ["json", "csv", "tex"].map(|ending| beside(&output, ending).display().to_string()).join(", ");
     printer.note(&format!("beside it: {beside}"));
     Ok(())
+}
+
+fn warn_of_missing(missing: &[char], printer: &Printer) {
+    if !missing.is_empty() {
+        let some: String = missing.iter().take(12).collect();
+        let more = if missing.len() > 12 { " and more" } else { "" };
+        printer.warning(&format!("the figure's font lacks {some}{more}; they are drawn as boxes"));
+    }
 }
 
 /// A figure's complaint about a trace names the trace.
@@ -140,6 +172,14 @@ fn new_spec(args: &FigureArgs) -> Result<Spec> {
     spec.heads = look.heads.clone();
     spec.braces = look.brace.iter().map(|text| text.parse::<Brace>()).collect::<Result<_, _>>()?;
     spec.letters = look.letters;
+    spec.at = look.at;
+    spec.circle = look.circle.clone();
+    for class in &spec.circle {
+        if !TokenClass::ALL.iter().any(|known| known.as_str() == class) {
+            let known = TokenClass::ALL.map(TokenClass::as_str).join(", ");
+            bail!("{class:?} is no token class; there are {known}");
+        }
+    }
     Ok(spec)
 }
 

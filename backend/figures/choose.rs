@@ -32,7 +32,9 @@ pub fn differing_heads(lives: &Lifetimes, budget: Option<u32>, most: usize) -> V
     while chosen.len() < most.min(points.len()) {
         let value = |index: usize| match chosen.as_slice() {
             [] => points[index][1],
-            chosen => chosen.iter().map(|&other| distance(&points[index], &points[other])).fold(f64::INFINITY, f64::min),
+            chosen => {
+                chosen.iter().map(|&other| distance(&points[index], &points[other])).fold(f64::INFINITY, f64::min)
+            }
         };
         let free = (0..points.len()).filter(|index| !chosen.contains(index));
         let best = free.max_by(|&a, &b| value(a).total_cmp(&value(b)).then(b.cmp(&a)));

@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn what_figures_write_is_in_both_fonts() {
-        let needed = "abcxyzABCXYZ0123456789 .,;:!?()[]{}<>+-=*/^_|~%&#@'\"\\$β−·×√≤≥≠≈→∑∞…“”‘’–—éäöüßñçжяλΔ°²½\u{25a1}";
+        let needed =
+            "abcxyzABCXYZ0123456789 .,;:!?()[]{}<>+-=*/^_|~%&#@'\"\\$β−·×√≤≥≠≈→∑∞…“”‘’–—éäöüßñçжяλΔ°²½\u{25a1}";
         let missing: String = needed.chars().filter(|&character| !has(character)).collect();
         assert_eq!(missing, "");
     }

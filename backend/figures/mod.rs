@@ -9,11 +9,14 @@ pub mod choose;
 pub mod colour;
 pub mod fig4;
 pub mod font;
+pub mod grid;
 pub mod paint;
+pub mod prose;
 pub mod raster;
 pub mod sheet;
 pub mod spec;
 pub mod tex;
+pub mod text;
 pub mod triangle;
 
 use paint::pdf;
@@ -136,9 +139,7 @@ pub fn render(plot: &impl Plot, format: Format, spec: &Spec) -> Result<Vec<u8>, 
             plot.draw(&Sheet::new(&mut painter, [width, height]))?;
             Ok(painter.finish(width, height, &title).into_bytes())
         }
-        Format::Pdf => {
-            pdf::document(width, height, &title, |painter| plot.draw(&Sheet::new(painter, [width, height])))
-        }
+        Format::Pdf => pdf::document(width, height, &title, |painter| plot.draw(&Sheet::new(painter, [width, height]))),
         Format::Png => {
             let mut painter = PngPainter::new(width, height, spec.dpi)?;
             plot.draw(&Sheet::new(&mut painter, [width, height]))?;

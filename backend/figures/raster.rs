@@ -67,7 +67,13 @@ impl Lives {
             let age = (from - position) as f64;
             match pooling {
                 // Retention only falls, so the earliest query of the block sees most of it.
-                Pooling::Max => if age == 0.0 { 1.0 } else { (log_beta * age).exp() },
+                Pooling::Max => {
+                    if age == 0.0 {
+                        1.0
+                    } else {
+                        (log_beta * age).exp()
+                    }
+                }
                 Pooling::Mean => sum_of_powers(log_beta, age, to - from),
             }
         })

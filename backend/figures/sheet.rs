@@ -141,7 +141,10 @@ impl<'a, P: Painter> Sheet<'a, P> {
     /// # Errors
     /// As [`Sheet::line`].
     pub fn area(&self, corners: &[[f32; 2]], rgb: Rgb) -> Result<(), FigureError> {
-        self.draw(&Polygon::new(corners.iter().map(|&at| lattice(at)).collect::<Vec<_>>(), plotters_colour(rgb).filled()))
+        self.draw(&Polygon::new(
+            corners.iter().map(|&at| lattice(at)).collect::<Vec<_>>(),
+            plotters_colour(rgb).filled(),
+        ))
     }
 
     /// A filled disc.

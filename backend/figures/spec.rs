@@ -22,26 +22,6 @@ pub enum Preset {
     Grid,
     /// The text, kept tokens bold and blue: the paper's Figure 21.
     Text,
-    /// Scores of single tokens against the threshold of the cuts.
-    Lifeline,
-    /// Entries each head holds over time.
-    Budget,
-    /// Losses, cache size, half-lives and learning rate of a training run.
-    Training,
-}
-
-impl Preset {
-    /// The name on the command line and in specs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fig4 => "fig4",
-            Self::Grid => "grid",
-            Self::Text => "text",
-            Self::Lifeline => "lifeline",
-            Self::Budget => "budget",
-            Self::Training => "training",
-        }
-    }
 }
 
 /// Kind of file.
@@ -105,7 +85,7 @@ pub struct Spec {
     pub schema: String,
     /// Which figure.
     pub preset: Preset,
-    /// The trace or training log, from the directory of the spec.
+    /// The trace, from the directory of the spec.
     pub trace: String,
     /// The run's name, to tell when something else stands there now.
     #[serde(default)]
@@ -128,9 +108,6 @@ pub struct Spec {
     /// Number of tokens seen at the moment shown; the end of the run if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<u32>,
-    /// Positions to follow.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tokens: Vec<u32>,
     /// Token classes to circle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub circle: Vec<String>,
@@ -158,7 +135,6 @@ impl Spec {
             pooling: Pooling::default(),
             heads: Vec::new(),
             at: None,
-            tokens: Vec::new(),
             circle: Vec::new(),
             braces: Vec::new(),
             letters: false,

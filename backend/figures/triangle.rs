@@ -81,7 +81,7 @@ pub fn ticks<P: Painter>(
 /// Width that numbers up to `seen` take on the left, with ticks.
 pub fn left_margin(seen: usize, size: f32) -> f32 {
     let widest = linear_ticks(0.0, seen as f64, 6).into_iter().map(tick_text);
-    widest.map(|text| Label::new(size).width(&text)).fold(0.0, f32::max) + TICK + 2.0
+    widest.map(|text| Label::new(size).width(&text)).fold(0.0, f32::max) + TICK + 5.0
 }
 
 /// Parts of the legend.

@@ -14,7 +14,7 @@ const FILES: &str = "trace files";
 const DECISIONS: &str = "cache decisions";
 const TENSORS: &str = "cache tensors";
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     Part { name: "text::class", may_use: &[], may_touch: &[] },
     Part { name: "text", may_use: &["text::class"], may_touch: &["tokenizers", "minijinja", "std::fs"] },
     Part { name: VALUES, may_use: &[], may_touch: &[] },
@@ -33,9 +33,10 @@ const PARTS: [Part; 11] = [
         may_touch: &["candle", "std::fs", "unsafe"],
     },
     Part { name: "analysis", may_use: &[VALUES], may_touch: &[] },
+    Part { name: "figures", may_use: &[VALUES, "analysis"], may_touch: &[] },
     Part {
         name: "cli",
-        may_use: &[VALUES, FILES, "policy", "text", "model", "engine", "analysis"],
+        may_use: &[VALUES, FILES, "policy", "text", "model", "engine", "analysis", "figures", "text::class"],
         may_touch: &["std::fs", "std::io"],
     },
 ];

@@ -83,7 +83,8 @@ impl Painter for PdfPainter<'_, '_> {
         self.surface.set_stroke(None);
         self.surface.set_fill(Some(fill_of(run.ink)));
         let [x, y] = run.at;
-        let turn = if run.upwards { Transform::from_row(0.0, -1.0, 1.0, 0.0, x, y) } else { Transform::from_translate(x, y) };
+        let turn =
+            if run.upwards { Transform::from_row(0.0, -1.0, 1.0, 0.0, x, y) } else { Transform::from_translate(x, y) };
         self.surface.push_transform(&turn);
         self.surface.draw_glyphs(Point::from_xy(0.0, 0.0), &glyphs, font, run.text, run.size, false);
         self.surface.pop();
