@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::axis::tick_text;
-use super::colour::{Rgb, WHITE};
+use super::colour::{BLACK, Rgb, WHITE};
 use super::fig4::policy;
 use super::paint::{Frame, Painter};
 use super::raster::{Lives, Pooling, Raster, colour};
-use super::sheet::{Label, Sheet};
+use super::sheet::{Label, Pen, Sheet};
 use super::spec::Spec;
 use super::triangle::{self, Entry};
 use super::{FigureError, Plot, small};
@@ -21,6 +21,9 @@ const GAP_PIXELS: usize = 3;
 /// Fewest pixels in which a triangle can be told from a block.
 const FEWEST_PIXELS: usize = 12;
 
+/// Around each triangle.
+const EDGE: Pen = Pen { width: 0.3, rgb: BLACK };
+
 /// The figure, laid out.
 pub struct Grid {
     spec: Spec,
@@ -29,6 +32,8 @@ pub struct Grid {
     across_layers: bool,
     shape: Shape,
     picture: Raster,
+    /// Pixels of a triangle's side, and from one triangle to the next.
+    cell_and_step: [usize; 2],
     left: f32,
     seen: usize,
     policy: String,
@@ -76,7 +81,17 @@ impl Grid {
         }
         let picture = Raster { width: width as u32, height: height as u32, pixels };
         let facts = head_facts(lifetimes, manifest.policy.budget);
-        Ok(Self { spec: spec.clone(), facts, across_layers, shape, picture, left, seen, policy: policy(manifest) })
+        Ok(Self {
+            spec: spec.clone(),
+            facts,
+            across_layers,
+            shape,
+            picture,
+            cell_and_step: [cell, step],
+            left,
+            seen,
+            policy: policy(manifest),
+        })
     }
 
     fn tick(&self) -> f32 {
@@ -114,6 +129,14 @@ impl Plot for Grid {
         let (columns, rows) = if self.across_layers { (layers, heads) } else { (heads, layers) };
         let names = if self.across_layers { ("layer", "KV head") } else { ("KV head", "layer") };
         let [width, height] = [at.width / columns as f32, at.height / rows as f32];
+        // A grey print shows kept tokens nearly as white as paper: the edge tells them apart.
+        let [side, step] = self.cell_and_step.map(|pixels| pixels as f32 * 72.0 / self.spec.dpi as f32);
+        for row in 0..rows {
+            for column in 0..columns {
+                let [x, y] = [at.x + column as f32 * step, at.y + row as f32 * step];
+                sheet.line(&[[x, y], [x, y + side], [x + side, y + side], [x, y]], EDGE)?;
+            }
+        }
         let label = Label::new(tick);
         // Numbers that do not fit are left out, evenly.
         let every = |count: usize, room: f32, length: f32| ((length / room).ceil() as usize).clamp(1, count.max(1));

@@ -144,7 +144,7 @@ mod tests {
     fn lines_break_between_words_and_never_inside_one_that_fits() {
         let texts = ["The", " bri", "dge", " is", " open", ".\n", "Tom", " took", " it"];
         assert_eq!(lines(&texts, 1000.0), ["Thebridgeisopen.", "Tomtookit"]);
-        let narrow = lines(&texts, 45.0);
+        let narrow = lines(&texts, 34.0);
         assert!(narrow.len() > 3 && narrow.concat() == lines(&texts, 1000.0).concat(), "{narrow:?}");
         assert!(narrow.iter().any(|line| line.contains("bridge")), "{narrow:?}");
     }

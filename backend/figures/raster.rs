@@ -219,7 +219,7 @@ mod tests {
     fn one_survivor_among_thousands_leaves_an_unbroken_stripe() {
         let gone_at = (0..4207).map(|position| if position == 1234 { u32::MAX } else { position + 1 }).collect();
         let kept = Lives { log_beta: Vec::new(), gone_at }.kept(225, Pooling::Max);
-        let column = 1234 * 225 / 4207;
+        let column = (1235usize * 225).div_ceil(4207) - 1;
         assert!((column + 1..225).all(|row| kept[row * 225 + column] == 1.0));
         assert_eq!(kept[224 * 225 + column + 2], 0.0);
     }

@@ -6,6 +6,7 @@ mod architecture;
 mod bad_input;
 mod cli;
 mod equivalences;
+mod figures;
 mod gates;
 mod golden;
 mod golden_runs;
