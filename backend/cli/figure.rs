@@ -37,6 +37,7 @@ pub struct FigureArgs {
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["preset", "trace"])]
     pub spec: Option<PathBuf>,
 
+    /// What it shows, and how
     #[command(flatten)]
     pub look: LookArgs,
 }

@@ -6,6 +6,7 @@ mod architecture;
 mod bad_input;
 mod cli;
 mod equivalences;
+#[cfg(feature = "view")]
 mod figures;
 mod gates;
 mod golden;
