@@ -7,7 +7,7 @@
 //!
 //!  trace (values) <- policy <- cache (ledger, replay) <- cache::bounded <- model <- engine <- cli
 //!        ^                                                                                     |
-//!        +---- trace (files) <- analysis <-----------------------------------------------------+
+//!        +---- trace (files) <- analysis <- figures <------------------------------------------+
 //! ```
 //!
 //! - [`trace`] is the public contract: what a run kept and forgot. Values are pure; files need the feature `tables`.
@@ -16,6 +16,7 @@
 //! - `corpus` makes the documents of the built-in model's world, and `evaluation` asks a model about them.
 //! - `training` (feature `generate`) learns the gates of a frozen model.
 //! - [`analysis`] turns a trace into facts about heads. Slices in, values out.
+//! - `figures` (feature `view`) lays a trace out for paper. Slices in, bytes out.
 //! - `cli` (feature `tables`) is the command line; only its printer writes to the standard streams.
 //!
 //! # What always holds
@@ -37,6 +38,8 @@ pub mod corpus;
 pub mod engine;
 #[cfg(feature = "generate")]
 pub mod evaluation;
+#[cfg(feature = "view")]
+pub mod figures;
 #[cfg(feature = "generate")]
 pub mod model;
 pub mod policy;

@@ -19,7 +19,8 @@ Examples:
   trimkv-trace prompt.txt --model Qwen/Qwen3-4B --gates TrimKV-Qwen3-4B-Math
   echo 'Hello' | trimkv-trace -                 the prompt from standard input
   trimkv-trace heads traces/RUN                 what each head kept
-  trimkv-trace train --data docs.jsonl -o gates learn gates from texts";
+  trimkv-trace train --data docs.jsonl -o gates learn gates from texts
+  trimkv-trace figure fig4 traces/RUN -o f.pdf  retention over kept, for a paper";
 
 const ABOUT: &str = "See what a memory-bounded KV cache keeps and forgets, per layer and head.";
 
@@ -47,6 +48,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Named {
+    /// Make a figure of a trace: PDF, SVG or PNG
+    #[cfg(feature = "view")]
+    Figure(Box<super::figure::FigureArgs>),
     /// Print what each head of a trace kept and what role that gives it
     Heads(HeadsArgs),
     /// Write documents of the built-in model's world, one JSON object a line
@@ -66,6 +70,9 @@ enum Named {
 
 /// What was asked for.
 pub enum Verb {
+    /// Make a figure.
+    #[cfg(feature = "view")]
+    Figure(Box<super::figure::FigureArgs>),
     /// Look for what is wrong.
     Check(CheckArgs),
     /// Print scores and roles of heads.
@@ -103,6 +110,8 @@ impl Cli {
     pub fn verb(self) -> Verb {
         match self.verb {
             Some(Named::Check(args)) => Verb::Check(args),
+            #[cfg(feature = "view")]
+            Some(Named::Figure(args)) => Verb::Figure(args),
             Some(Named::Heads(args)) => Verb::Heads(args),
             Some(Named::Synth(args)) => Verb::Synth(args),
             #[cfg(feature = "generate")]

@@ -2,6 +2,8 @@
 
 pub mod args;
 pub mod check;
+#[cfg(feature = "view")]
+pub mod figure;
 pub mod heads;
 pub mod printer;
 pub mod synth;
@@ -54,6 +56,8 @@ fn run() -> ExitCode {
     let printer = Printer::new(cli.quiet());
     let done = match cli.verb() {
         Verb::Check(args) => check::run(&args, &printer),
+        #[cfg(feature = "view")]
+        Verb::Figure(args) => figure::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         Verb::Heads(args) => heads::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         Verb::Synth(args) => synth::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "generate")]

@@ -5,6 +5,7 @@
 
 mod cuts;
 mod decode;
+mod figures;
 mod model;
 mod tables;
 mod tracing;
@@ -20,12 +21,13 @@ fn main() {
     {
         return decode::child(rest);
     }
-    let benches: [(&str, fn()); 5] = [
+    let benches: [(&str, fn()); 6] = [
         ("tracing", tracing::run),
         ("cuts", cuts::run),
         ("tables", tables::run),
         ("decode", decode::run),
         ("training", training::run),
+        ("figures", figures::run),
     ];
     for (name, run) in benches {
         if arguments.is_empty() || arguments.iter().any(|word| name.contains(word.as_str())) {

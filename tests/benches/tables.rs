@@ -15,7 +15,7 @@ use trimkv_trace::trace::write::write_recording;
 use crate::{seconds, spread};
 
 const ROUNDS: usize = 5;
-const SHAPE: Shape = Shape { layers: 36, kv_heads: 8 };
+pub const SHAPE: Shape = Shape { layers: 36, kv_heads: 8 };
 
 pub fn run() {
     println!("36 layers x 8 KV heads, M = 256 + 32; median of {ROUNDS}");
@@ -56,7 +56,7 @@ fn size(path: &Path) -> u64 {
 }
 
 /// A run with gates whose log betas have as many digits as real ones.
-fn record(tokens: u32) -> Recording {
+pub fn record(tokens: u32) -> Recording {
     const PROMPT: u32 = 200;
     let policy = Policy { scorer: Box::new(Retention::default()), rule: Some(CutRule::per_head(256, 32)) };
     let mut ledger = Ledger::new(SHAPE);

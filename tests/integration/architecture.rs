@@ -14,7 +14,7 @@ const FILES: &str = "trace files";
 const DECISIONS: &str = "cache decisions";
 const TENSORS: &str = "cache tensors";
 
-const PARTS: [Part; 15] = [
+const PARTS: [Part; 16] = [
     Part { name: "text::class", may_use: &[], may_touch: &[] },
     Part { name: "text", may_use: &["text::class"], may_touch: &["tokenizers", "minijinja", "std::fs"] },
     Part { name: VALUES, may_use: &[], may_touch: &[] },
@@ -45,6 +45,7 @@ const PARTS: [Part; 15] = [
     },
     Part { name: "analysis", may_use: &[VALUES, "text::class"], may_touch: &[] },
     Part { name: "synth", may_use: &[VALUES, "policy", DECISIONS, "text::class"], may_touch: &[] },
+    Part { name: "figures", may_use: &[VALUES, "analysis"], may_touch: &[] },
     Part {
         name: "cli",
         may_use: &[
@@ -57,6 +58,8 @@ const PARTS: [Part; 15] = [
             "training",
             "analysis",
             "synth",
+            "figures",
+            "text::class",
             "corpus",
             "evaluation",
         ],

@@ -7,6 +7,8 @@ mod bad_input;
 mod cli;
 mod equivalences;
 mod evaluation;
+#[cfg(feature = "view")]
+mod figures;
 mod gates;
 mod golden;
 mod golden_runs;

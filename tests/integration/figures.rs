@@ -1,0 +1,208 @@
+//! Figures as files: the same bytes every time, what is beside them, and what is refused.
+
+use std::fs;
+use std::path::Path;
+
+use trimkv_trace::figures::fig4::Fig4;
+use trimkv_trace::figures::grid::Grid as GridFigure;
+use trimkv_trace::figures::raster::Lives;
+use trimkv_trace::figures::spec::{Format, Preset, Spec};
+use trimkv_trace::figures::{Plot, render};
+use trimkv_trace::trace::grid::Grid;
+use trimkv_trace::trace::manifest::Manifest;
+use trimkv_trace::trace::recording::Recording;
+use trimkv_trace::trace::step::{Eviction, KvHead};
+
+use crate::run::Folder;
+
+const SEEN: u32 = 23;
+
+/// Two layers of three heads; every head a window of 5 tokens, and head L1H2 keeps the first token besides.
+fn run() -> (Manifest, Recording) {
+    let manifest = r#"{"schema": "trimkv-trace/1", "id": "small", "model": {"layers": 2, "kv_heads": 3},
+                       "policy": {"name": "trimkv", "budget": 5, "buffer": 1}}"#;
+    let manifest: Manifest = serde_json::from_str(manifest).unwrap();
+    let shape = manifest.shape();
+    let mut recording = Recording::new(shape);
+    let betas = (0..shape.heads() as u32 * SEEN).map(|cell| -0.01 * (1 + cell % 17) as f32).collect();
+    recording.lifetimes.open(SEEN, Grid::from_cells(shape.heads(), SEEN as usize, betas).as_ref()).unwrap();
+    for head in shape.iter() {
+        for position in 0..SEEN - 5 {
+            if head != (KvHead { layer: 1, head: 2 }) || position > 0 {
+                recording.lifetimes.close(Eviction { head, position, at: position + 6, score: 0.0 }).unwrap();
+            }
+        }
+    }
+    (manifest, recording)
+}
+
+fn spec(preset: Preset, output: &str) -> Spec {
+    Spec { heads: vec!["L0H1".to_owned(), "L1H2".to_owned()], ..Spec::new(preset, "small", output) }
+}
+
+#[test]
+fn a_figure_has_the_same_bytes_every_time_in_every_format() {
+    let (manifest, recording) = run();
+    for (format, starts) in [(Format::Pdf, &b"%PDF-1."[..]), (Format::Svg, b"<?xml"), (Format::Png, b"\x89PNG\r\n")] {
+        let bytes = || {
+            let mut spec = spec(Preset::Fig4, "f");
+            let plot = Fig4::new(&mut spec, &manifest, &recording).unwrap();
+            render(&plot, format, &spec).unwrap()
+        };
+        let first = bytes();
+        assert!(first.starts_with(starts), "{format:?}");
+        assert!(first == bytes(), "{format:?} differs from one time to the next");
+        // A date would make tomorrow's bytes differ.
+        let text = String::from_utf8_lossy(&first);
+        assert!(!text.contains("CreationDate") && !text.contains("ModifyDate"), "{format:?}");
+    }
+}
+
+#[test]
+fn svg_has_one_bitmap_per_matrix_no_classes_and_no_fonts_to_find() {
+    let (manifest, recording) = run();
+    let mut spec = spec(Preset::Fig4, "f.svg");
+    let plot = Fig4::new(&mut spec, &manifest, &recording).unwrap();
+    let svg = String::from_utf8(render(&plot, Format::Svg, &spec).unwrap()).unwrap();
+    // Two heads, two rows, and the bar of the legend.
+    assert_eq!(svg.matches("<image ").count(), 5);
+    assert_eq!(svg.matches("image-rendering=\"pixelated\"").count(), 5);
+    for absent in ["class=", "<style", "<text", "font-family"] {
+        assert!(!svg.contains(absent), "{absent}");
+    }
+    for label in ["L0H1", "L1H2", "key position i", "query step t", "retention", "not yet born"] {
+        assert!(svg.contains(&format!("aria-label=\"{label}\"")), "{label}");
+    }
+    assert!(svg.contains("width=\"396pt\""), "5.5 in are 396 pt");
+}
+
+/// The bitmap in an SVG, against the formula: pixel (i, t) of the upper row is the colour of `exp(log_beta (t - i))`.
+#[test]
+fn the_pixels_in_the_file_are_the_formula() {
+    use base64::Engine as _;
+    let (manifest, recording) = run();
+    let mut spec = spec(Preset::Fig4, "f.svg");
+    let plot = Fig4::new(&mut spec, &manifest, &recording).unwrap();
+    let svg = String::from_utf8(render(&plot, Format::Svg, &spec).unwrap()).unwrap();
+    let images: Vec<Vec<[u8; 3]>> = svg
+        .split("data:image/png;base64,")
+        .skip(1)
+        .map(|rest| base64::engine::general_purpose::STANDARD.decode(rest.split('"').next().unwrap()).unwrap())
+        .map(|png| pixels(&png))
+        .collect();
+    let head = KvHead { layer: 0, head: 1 };
+    let log_beta = recording.lifetimes.log_beta(head);
+    for t in 0..SEEN {
+        for i in 0..=t {
+            let cell = (t * SEEN + i) as usize;
+            let retention = (log_beta[i as usize] * (t - i) as f32).exp();
+            assert_eq!(images[0][cell], spec.colours.at(retention), "key {i} query {t}");
+            let visible = recording.lifetimes.is_visible(head, i, t);
+            assert_eq!(images[1][cell], spec.colours.at(f32::from(u8::from(visible))), "key {i} query {t}");
+        }
+        assert!((t + 1..SEEN).all(|i| images[0][(t * SEEN + i) as usize] == [255; 3]), "what is not born is paper");
+    }
+}
+
+fn pixels(file: &[u8]) -> Vec<[u8; 3]> {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
+    let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut bytes).unwrap();
+    assert_eq!(info.color_type, png::ColorType::Rgb);
+    bytes.as_chunks::<3>().0.to_vec()
+}
+
+#[test]
+fn a_png_is_as_large_as_its_width_says() {
+    let (manifest, recording) = run();
+    let mut spec = Spec { width_in: 3.25, dpi: 200, ..spec(Preset::Fig4, "f.png") };
+    let plot = Fig4::new(&mut spec, &manifest, &recording).unwrap();
+    let file = render(&plot, Format::Png, &spec).unwrap();
+    let reader = png::Decoder::new(std::io::Cursor::new(&file)).read_info().unwrap();
+    assert_eq!(reader.info().width, 650);
+    let dims = reader.info().pixel_dims.unwrap();
+    assert_eq!((dims.xppu, dims.unit), (7874, png::Unit::Meter));
+}
+
+#[test]
+fn values_beside_a_figure_are_those_of_the_trace() {
+    let (manifest, recording) = run();
+    let mut spec = spec(Preset::Fig4, "f.pdf");
+    let csv = Fig4::new(&mut spec, &manifest, &recording).unwrap().csv();
+    assert_eq!(csv.lines().count(), 1 + 2 * SEEN as usize);
+    let lives = Lives::of(&recording.lifetimes, KvHead { layer: 1, head: 2 });
+    for (line, position) in csv.lines().filter(|line| line.starts_with("1,2,")).zip(0..) {
+        let fields: Vec<&str> = line.split(',').collect();
+        assert_eq!(fields[3].parse::<f32>().unwrap(), lives.log_beta[position]);
+        let gone = fields[5].parse().unwrap_or(u32::MAX);
+        assert_eq!((fields[2], gone), (position.to_string().as_str(), lives.gone_at[position]));
+    }
+    let grid = GridFigure::new(&spec, &manifest, &recording).unwrap().csv();
+    assert_eq!(grid.lines().last().unwrap().split(',').take(4).collect::<Vec<_>>(), ["1", "2", "6", "17"]);
+}
+
+fn traced(budget: &str) -> Folder {
+    let folder = Folder::with_prompt("Mia has 4 apples. Tom buys 3. How many?\n");
+    folder.run(&["prompt.txt", "--budget", budget, "--buffer", "4", "--max-new-tokens", "20", "--out", "trace"]).done();
+    folder
+}
+
+#[test]
+fn a_spec_makes_its_figure_again_byte_for_byte() {
+    let folder = traced("12");
+    fs::create_dir(folder.path("paper")).unwrap();
+    for (preset, file) in [("fig4", "a.pdf"), ("grid", "b.svg"), ("text", "c.png")] {
+        let output = format!("paper/{file}");
+        let said = folder.run(&["figure", preset, "trace", "-o", &output, "--width", "3.25in"]).done();
+        assert_eq!(said.stdout.trim(), output);
+        let stem = folder.path("paper").join(file.split('.').next().unwrap());
+        let (made, spec) = (fs::read(folder.path(&output)).unwrap(), stem.with_extension("json"));
+        assert!(fs::read_to_string(stem.with_extension("tex")).unwrap().contains("width=3.25in"));
+        assert!(fs::read_to_string(stem.with_extension("csv")).unwrap().lines().count() > 20);
+        let written = fs::read(&spec).unwrap();
+        fs::remove_file(folder.path(&output)).unwrap();
+        // From another directory: the spec knows where the trace is.
+        let mut command = folder.command(&["figure", "--spec", spec.file_name().unwrap().to_str().unwrap()]);
+        assert!(command.current_dir(folder.path("paper")).status().unwrap().success());
+        assert!(fs::read(folder.path(&output)).unwrap() == made, "{file} was made differently");
+        assert!(fs::read(&spec).unwrap() == written, "the spec of {file} changed");
+    }
+}
+
+#[test]
+fn what_cannot_be_drawn_is_said_in_one_sentence() {
+    let folder = traced("12");
+    let refuse = |args: &[&str], words: &[&str]| {
+        folder.refusal(args, words);
+    };
+    let fig4 = |more: &[&'static str]| [&["figure", "fig4", "trace", "-o"], more].concat();
+    refuse(&fig4(&["f.pdf", "--heads", "L9H0"]), &["trace", "no head L9H0", "layers 0 to 4"]);
+    refuse(&fig4(&["f.pdf", "--heads", "nine"]), &["\"nine\"", "L1H2"]);
+    refuse(&fig4(&["f.jpg"]), &["f.jpg", ".pdf, .svg or .png"]);
+    refuse(&fig4(&["nowhere/f.pdf"]), &["no directory nowhere"]);
+    refuse(&fig4(&["f.pdf", "--width", "wide"]), &["\"wide\"", "3.25in"]);
+    refuse(&fig4(&["f.pdf", "--width", "0.1in"]), &["0.1", "from 1 to 40"]);
+    refuse(&fig4(&["f.pdf", "--width", "1in", "--font-size", "20"]), &["too narrow"]);
+    refuse(&fig4(&["f.pdf", "--brace", "9-3:x"]), &["9-3:x", "FIRST-LAST"]);
+    refuse(&["figure", "text", "trace", "-o", "f.pdf", "--circle", "verbs"], &["\"verbs\"", "sentence_end"]);
+    refuse(&["figure", "text", "trace", "-o", "f.pdf", "--at", "9999"], &["--at"]);
+    refuse(&["figure", "fig4", "prompt.txt", "-o", "f.pdf"], &["prompt.txt"]);
+    refuse(&["figure", "--spec", "prompt.txt"], &["prompt.txt", "does not describe a figure"]);
+    refuse(&["figure", "fig4", "trace"], &["--output"]);
+    folder.write("f.json", "{\"mine\": true}");
+    refuse(&fig4(&["f.pdf"]), &["f.json", "will not be replaced"]);
+    assert!(!Path::new(&folder.path("f.pdf")).exists());
+}
+
+#[test]
+fn a_trace_without_gates_has_no_retention_but_has_its_cache() {
+    let folder = Folder::new();
+    let model = folder.copy_golden("models/qwen3-tiny");
+    folder.write_ids("ids.json", &(1..40).collect::<Vec<u32>>());
+    let model = model.to_str().unwrap();
+    let args = ["--prompt-ids", "ids.json", "--model", model, "--policy", "window", "--budget", "8", "--out", "trace"];
+    folder.run(&[&args[..], &["--max-new-tokens", "12", "--ignore-eos"]].concat()).done();
+    folder.refusal(&["figure", "fig4", "trace", "-o", "f.pdf"], &["no log_beta", "grid or text"]);
+    folder.refusal(&["figure", "text", "trace", "-o", "f.pdf"], &["no text"]);
+    folder.run(&["figure", "grid", "trace", "-o", "f.pdf"]).done();
+}
