@@ -31,7 +31,7 @@ CONFIG = {
     "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 192, "num_hidden_layers": 6,
     "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 32, "intermediate_size": 512,
     "rope_theta": 10000.0, "rms_norm_eps": 1e-06, "hidden_act": "silu", "tie_word_embeddings": True,
-    "attention_bias": False, "attention_dropout": 0.0, "max_position_embeddings": 4096, "bos_token_id": BEGIN,
+    "attention_bias": False, "attention_dropout": 0.0, "max_position_embeddings": 8192, "bos_token_id": BEGIN,
     "eos_token_id": [2, 0], "pad_token_id": 0, "initializer_range": 0.02, "use_cache": True,
     "use_sliding_window": False, "sliding_window": None, "rope_scaling": None,
 }
