@@ -1,7 +1,6 @@
 //! Figures as files: the same bytes every time, what is beside them, and what is refused.
 
 use std::fs;
-use std::path::Path;
 
 use trimkv_trace::figures::fig4::Fig4;
 use trimkv_trace::figures::grid::Grid as GridFigure;
@@ -163,7 +162,7 @@ fn a_spec_makes_its_figure_again_byte_for_byte() {
         fs::remove_file(folder.path(&output)).unwrap();
         // From another directory: the spec knows where the trace is.
         let mut command = folder.command(&["figure", "--spec", spec.file_name().unwrap().to_str().unwrap()]);
-        assert!(command.current_dir(folder.path("paper")).status().unwrap().success());
+        assert!(command.current_dir(folder.path("paper")).output().unwrap().status.success());
         assert!(fs::read(folder.path(&output)).unwrap() == made, "{file} was made differently");
         assert!(fs::read(&spec).unwrap() == written, "the spec of {file} changed");
     }
@@ -191,7 +190,7 @@ fn what_cannot_be_drawn_is_said_in_one_sentence() {
     refuse(&["figure", "fig4", "trace"], &["--output"]);
     folder.write("f.json", "{\"mine\": true}");
     refuse(&fig4(&["f.pdf"]), &["f.json", "will not be replaced"]);
-    assert!(!Path::new(&folder.path("f.pdf")).exists());
+    assert!(!folder.path("f.pdf").exists());
 }
 
 #[test]
