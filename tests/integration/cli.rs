@@ -37,7 +37,11 @@ fn help_leads_with_examples_and_fits_eighty_columns() {
     let wide: Vec<&str> = said.stdout.lines().filter(|line| line.chars().count() > 80).collect();
     assert!(wide.is_empty(), "{wide:#?}");
     insta::assert_snapshot!("help", said.stdout);
-    insta::assert_snapshot!("help_heads", folder().run(&["heads", "--help"]).done().stdout);
+    for verb in ["heads", "check", "synth"] {
+        let said = folder().run(&[verb, "--help"]).done().stdout;
+        assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+        insta::assert_snapshot!(format!("help_{verb}"), said);
+    }
 }
 
 #[test]
@@ -81,7 +85,8 @@ fn the_summary_says_what_was_evicted_and_what_to_type_next() {
     }
     let csv = folder.run(&["heads", "trace", "--csv"]).done().stdout;
     assert_eq!(csv.lines().count(), rows.len() + 1);
-    assert!(csv.lines().all(|line| line.split(',').count() == 9), "{csv}");
+    let columns = csv.lines().next().unwrap().split(',').count();
+    assert!(columns > 70, "{csv}");
 }
 
 #[test]
