@@ -183,3 +183,65 @@ fn first_cut(
         add("prompt-lost", Severity::Note, message, Vec::new());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::category::TokenFacts;
+    use crate::analysis::reading::read_heads;
+    use crate::analysis::roles::Thresholds;
+    use crate::trace::grid::Grid;
+    use crate::trace::recording::CutRow;
+    use crate::trace::step::{Eviction, HeadCut};
+
+    const SHAPE: Shape = Shape { layers: 1, kv_heads: 2 };
+
+    /// Two heads of 40 tokens; each drops what `leaves` says when the 40th is seen.
+    fn run(leaves: impl Fn(u16, u32) -> bool, beta: f32) -> Recording {
+        let mut recording = Recording::new(SHAPE);
+        let grid = Grid::from_cells(2, 40, vec![beta; 80]);
+        recording.lifetimes.open(40, grid.as_ref()).unwrap();
+        for head in SHAPE.iter() {
+            for position in (0..40).filter(|&position| leaves(head.head, position)) {
+                recording.lifetimes.close(Eviction { head, position, at: 40, score: -1.0 }).unwrap();
+            }
+        }
+        recording
+    }
+
+    fn codes(recording: &Recording, policy: &str, budget: u32) -> Vec<&'static str> {
+        let rule = RunRule { budget: Some(budget), buffer: Some(4), ..RunRule::default() };
+        let tokens: [TokenFacts<'_>; 0] = [];
+        let heads = read_heads(&recording.lifetimes, &tokens, &rule, &Thresholds::default());
+        let described = Described { policy, rule, has_own_budgets: true };
+        diagnose(recording, &heads, &described).iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn each_fault_is_found_and_a_sound_run_has_none() {
+        let sound = |head: u16, position: u32| {
+            position % 2 == 1 && !(head == 0 && position == 1) && !(head == 1 && position == 3)
+        };
+        assert_eq!(codes(&run(sound, -0.1), "trimkv", 21), Vec::<&str>::new());
+        assert_eq!(codes(&run(|_, _| false, -0.1), "trimkv", 21), ["never-cut"]);
+        assert_eq!(codes(&run(sound, -0.1), "trimkv", 20), ["over-budget"]);
+        assert_eq!(codes(&run(sound, -0.1), "trimkv", 22), ["under-budget"]);
+        assert_eq!(codes(&run(|_, position| position % 2 == 1, -0.1), "trimkv", 20), ["identical-heads"]);
+        assert_eq!(codes(&run(|_, position| position % 2 == 1, -0.1), "window", 20), Vec::<&str>::new());
+        assert_eq!(codes(&run(sound, f32::NEG_INFINITY), "trimkv", 21), ["gates-not-finite"]);
+        let late = codes(&run(|head, position| position < 37 + u32::from(head), -0.1), "trimkv", 3);
+        assert!(late.contains(&"sink-evicted") && late.contains(&"prompt-lost"), "{late:?}");
+        assert!(codes(&run(|head, _| head == 1, -0.1), "trimkv", 40).contains(&"empty-head"));
+    }
+
+    #[test]
+    fn many_ties_are_a_problem_and_few_are_not() {
+        let with_ties = |ties: u32| {
+            let mut recording = run(|head, position| position % 2 == 1 && position != u32::from(head) * 2 + 1, -0.1);
+            let head = HeadCut { head: SHAPE.head(0), cached_before: 40, kept: 21, threshold: Some(-1.0), ties };
+            recording.cuts.push(CutRow { tokens_seen: 40, head });
+            codes(&recording, "trimkv", 21)
+        };
+        assert_eq!((with_ties(2), with_ties(9)), (vec![], vec!["many-ties"]));
+    }
+}

@@ -31,6 +31,9 @@ fn clause(role: Role, features: &HeadFeatures, verdict: &Verdict) -> Option<Stri
     let (window, front, frozen) = (&features.window, &features.front, &features.frozen);
     match role {
         Role::Sink => {
+            if features.sink.by_rule {
+                return Some("the policy never evicts the start: its rule, no choice of the head".to_owned());
+            }
             let rank = features.sink.rank.map_or(String::new(), |rank| format!(", rank {:.1} %", rank * 100.0));
             Some(format!(
                 "holds {} of the first {FIRST} (expected {}){rank}",

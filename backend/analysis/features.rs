@@ -127,7 +127,10 @@ impl HeadFeatures {
                 let curve = SurvivalCurve::of(&history.departures, history.seen);
                 [0.25, 0.5, 0.75].map(|gone| curve.quantile(gone))
             },
-            sink: Sink::of(history, &observed, if reachable > 0.0 { old / reachable } else { 0.0 }),
+            sink: Sink {
+                by_rule: rule.protected_first > 0,
+                ..Sink::of(history, &observed, if reachable > 0.0 { old / reachable } else { 0.0 })
+            },
             window: window(history, &observed, &profile, kept_per_seen, buffer),
             old_share: if entries > 0.0 { old / entries } else { 0.0 },
             enrichment: enrichments(&candidates, categories),

@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn tokens_that_leave_at_two_ages_make_two_modes() {
-        let leaves = |position: u32| Some(position + if position % 4 == 0 { 90 } else { 20 }).filter(|&at| at <= 600);
+        let leaves =
+            |position: u32| Some(position + if position.is_multiple_of(4) { 90 } else { 20 }).filter(|&at| at <= 600);
         let history = HeadHistory::new((0..600).map(leaves).collect(), &[], 600);
         let [near, far] = two_modes(&history, 1).unwrap();
         assert!((near.age - 20.0).abs() < 2.0 && (far.age - 90.0).abs() < 2.0, "{near:?} {far:?}");

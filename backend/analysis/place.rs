@@ -18,6 +18,8 @@ pub struct Sink {
     pub expected: f64,
     /// Percentile rank of `log_beta` at position 0 among all positions, in [0, 1], ties half.
     pub rank: Option<f64>,
+    /// Whether the policy never evicts position 0, so that it says nothing about the head.
+    pub by_rule: bool,
     /// Chance of so high ranks at the held positions if gates did not know the start; without gates, chance of so
     /// many of the first positions held at the expected share.
     pub p: Option<f64>,
@@ -38,7 +40,7 @@ impl Sink {
         let around = neighbours.clone().map(survival).sum::<f64>() / f64::from(neighbours.end - FIRST);
         let mut first = [0.0; FIRST as usize];
         (0u32..).zip(&mut first).for_each(|(position, share)| *share = survival(position));
-        let found = Self { survival: first, expected: old_rate.max(around), rank: None, p: None };
+        let found = Self { survival: first, expected: old_rate.max(around), ..Self::default() };
         let held = found.held();
         Self {
             rank: rank(history.log_beta),

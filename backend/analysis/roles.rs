@@ -162,6 +162,8 @@ pub struct Verdict {
     pub margins: Vec<(Role, f64)>,
     /// Categories that count, with their q-values.
     pub categories: Vec<(Category, f64)>,
+    /// q-values of all categories that were tested.
+    pub tested: Vec<(Category, f64)>,
     /// q-value of the sink.
     pub sink_q: Option<f64>,
     /// Why there is not enough evidence, where there is not.
@@ -239,8 +241,8 @@ pub fn classify(heads: &[HeadFeatures], thresholds: &Thresholds) -> Vec<Verdict>
         .zip(lacking)
         .zip(sink_q.into_iter().zip(category_q.chunks(TESTED.len())))
         .map(|((features, lacking), (sink_q, category_q))| {
-            let counting = counting(features, category_q, thresholds);
-            judge(features, lacking, sink_q, counting, thresholds)
+            let q = TESTED.into_iter().zip(category_q).filter_map(|(category, q)| Some((category, (*q)?)));
+            judge(features, lacking, sink_q, q.collect(), thresholds)
         })
         .collect()
 }
@@ -260,13 +262,12 @@ fn lacking(features: &HeadFeatures, thresholds: &Thresholds) -> Option<Lacking> 
 }
 
 /// The tested categories that are surely enriched, and enough.
-fn counting(features: &HeadFeatures, q: &[Option<f64>], thresholds: &Thresholds) -> Vec<(Category, f64)> {
+fn counting(features: &HeadFeatures, tested: &[(Category, f64)], thresholds: &Thresholds) -> Vec<(Category, f64)> {
     let enough = |category: Category, found: &Enrichment| {
         let least = if category.is_span() { thresholds.span.1 } else { thresholds.counts_from };
         found.ratio.is_some_and(|ratio| ratio >= least)
     };
-    let tested = TESTED.into_iter().zip(q).filter_map(|(category, q)| Some((category, (*q)?)));
-    let counting = tested.filter(|&(category, q)| {
+    let counting = tested.iter().copied().filter(|&(category, q)| {
         q <= thresholds.category_q && features.enriched(category).is_some_and(|found| enough(category, found))
     });
     counting.collect()
@@ -315,7 +316,7 @@ fn judge(
     features: &HeadFeatures,
     lacking: Option<Lacking>,
     sink_q: Option<f64>,
-    categories: Vec<(Category, f64)>,
+    tested: Vec<(Category, f64)>,
     thresholds: &Thresholds,
 ) -> Verdict {
     if lacking.is_some() {
@@ -324,15 +325,17 @@ fn judge(
             also: Vec::new(),
             margins: Vec::new(),
             categories: Vec::new(),
+            tested: Vec::new(),
             sink_q: None,
             lacking,
         };
     }
+    let categories = counting(features, &tested, thresholds);
     let margins = margins(features, sink_q, &categories, thresholds);
     let holding: Vec<Role> = margins.iter().filter(|(_, margin)| *margin >= 0.0).map(|(role, _)| *role).collect();
     let role = first_role(features, &holding, &categories, thresholds);
     let also = holding.into_iter().filter(|&other| other != role).collect();
-    Verdict { role, also, margins, categories, sink_q, lacking }
+    Verdict { role, also, margins, categories, tested, sink_q, lacking }
 }
 
 fn margins(
@@ -347,7 +350,9 @@ fn margins(
         |crispness: Option<f64>| crispness.map_or(-1.0, |crispness| below(crispness.min(1.0), thresholds.crispness));
     // In a short text the first of four sinks need not be among the highest hundredth.
     let rank = thresholds.sink_rank.min(1.0 - 4.0 / f64::from(features.seen.max(8)));
-    let sink_margin = if sink.is_start() {
+    let sink_margin = if sink.is_start() && sink.by_rule {
+        1.0
+    } else if sink.is_start() {
         least([
             surely(sink_q, thresholds.sink_q),
             sink.rank.map_or(1.0, |found| above(found, rank)),

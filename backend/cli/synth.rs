@@ -54,11 +54,13 @@ pub struct SynthArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
     pub noise: f64,
     /// Roles, dealt to the heads in turn: sink, window, double-window, gist, content:digit,
-    /// content:operator, content:name, selector, front-loaded, frozen, random; sink+gist gives one head both
+    /// content:operator, content:name, selector, front-loaded, frozen, random; sink+gist gives one
+    /// head both [default: each in turn]
     #[arg(
         long,
         value_name = "ROLE,...",
         value_delimiter = ',',
+        hide_default_value = true,
         default_value = "sink,window,double-window,gist,content:digit,content:name,selector,front-loaded,frozen,random"
     )]
     pub plant: Vec<HeadPlan>,

@@ -5,7 +5,7 @@ use super::plant::{HeadPlan, Kind, Planted};
 use super::prose::Prose;
 use crate::cache::ledger::{Births, Ledger, ScoreError};
 use crate::policy::{CutRule, Policy};
-use crate::text::{TokenClass, classify};
+use crate::text::class::{TokenClass, classify};
 use crate::trace::grid::Grid;
 use crate::trace::step::{KvHead, Origin, Pass, Phase, Shape, TokenRecord};
 

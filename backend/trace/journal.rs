@@ -19,7 +19,7 @@ use super::grid::Grid;
 use super::recording::{CutRow, Recording, StepRow};
 use super::step::{Cut, Eviction, HeadCut, KvHead, Origin, Pass, Phase, Shape, TokenRecord};
 use super::tables;
-use crate::text::{TokenClass, classify};
+use crate::text::class::{TokenClass, classify};
 
 /// First bytes of a journal: a name and a version.
 const MAGIC: &[u8; 8] = b"TKVJRNL1";

@@ -13,8 +13,10 @@ const VALUES: &str = "trace values";
 const FILES: &str = "trace files";
 const DECISIONS: &str = "cache decisions";
 const TENSORS: &str = "cache tensors";
+/// Tests: what `synth` plants, `analysis` must find. Neither uses the other.
+const RECOVERY: &str = "recovery of planted roles";
 
-const PARTS: [Part; 16] = [
+const PARTS: [Part; 17] = [
     Part { name: "text::class", may_use: &[], may_touch: &[] },
     Part { name: "text", may_use: &["text::class"], may_touch: &["tokenizers", "minijinja", "std::fs"] },
     Part { name: VALUES, may_use: &[], may_touch: &[] },
@@ -47,6 +49,11 @@ const PARTS: [Part; 16] = [
     Part { name: "synth", may_use: &[VALUES, "policy", DECISIONS, "text::class"], may_touch: &[] },
     Part { name: "figures", may_use: &[VALUES, "analysis"], may_touch: &[] },
     Part {
+        name: RECOVERY,
+        may_use: &[VALUES, "policy", DECISIONS, "text::class", "analysis", "synth"],
+        may_touch: &[],
+    },
+    Part {
         name: "cli",
         may_use: &[
             VALUES,
@@ -75,6 +82,7 @@ fn part_of(module: &str) -> &'static str {
         ("trace", _) => FILES,
         ("cache", "bounded") => TENSORS,
         ("cache", _) => DECISIONS,
+        ("synth", "recovery") => RECOVERY,
         ("text", "class" | "classify" | "TokenClass") => "text::class",
         (name, _) => PARTS.iter().map(|part| part.name).find(|known| *known == name).unwrap_or("the crate's root"),
     }

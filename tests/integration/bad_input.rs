@@ -34,10 +34,10 @@ fn a_prompt_that_is_no_text_is_refused() {
 #[test]
 fn a_prompt_longer_than_the_context_is_refused_in_numbers() {
     let folder = folder();
-    folder.write("long.txt", "word ".repeat(3000));
-    folder.refusal(&["long.txt"], &["tokens", "context is 2048", "shorten the prompt"]);
-    folder.write_ids("long.json", &[7; 2049]);
-    folder.refusal(&["--prompt-ids", "long.json"], &["the prompt has 2049 tokens", "context is 2048"]);
+    folder.write("long.txt", "word ".repeat(9000));
+    folder.refusal(&["long.txt"], &["tokens", "context is 8192", "shorten the prompt"]);
+    folder.write_ids("long.json", &[7; 8193]);
+    folder.refusal(&["--prompt-ids", "long.json"], &["the prompt has 8193 tokens", "context is 8192"]);
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn token_ids_that_are_none_are_refused() {
         ("negative.json", "[1, -2]", ["not a JSON list of token ids", "-2"]),
         ("fraction.json", "[1.5]", ["not a JSON list of token ids", "1.5"]),
         ("empty.json", "[]", ["empty.json is an empty list", "write token ids"]),
-        ("beyond.json", "[1, 822]", ["token 822 at place 1", "vocabulary of 822"]),
+        ("beyond.json", "[1, 1120]", ["token 1120 at place 1", "vocabulary of 1120"]),
     ] {
         folder.write(name, content);
         folder.refusal(&["--prompt-ids", name], &words);
@@ -69,7 +69,7 @@ fn flags_that_ask_for_the_impossible_are_refused() {
         folder.refusal(&args, words);
     };
     refused("--budget 0", &["--budget 0 keeps nothing", "at least 1"]);
-    refused("--budget 2049", &["--budget 2049", "context of 2048", "--policy full"]);
+    refused("--budget 8193", &["--budget 8193", "context of 8192", "--policy full"]);
     refused("--budget 8 --sinks 4 --recent 5", &["4 first and 5 recent", "budget is 8", "raise --budget"]);
     refused("--threshold 0", &["--threshold", "between 0 and 1", "not 0"]);
     refused("--threshold 1", &["--threshold", "between 0 and 1"]);

@@ -37,7 +37,11 @@ fn help_leads_with_examples_and_fits_eighty_columns() {
     let wide: Vec<&str> = said.stdout.lines().filter(|line| line.chars().count() > 80).collect();
     assert!(wide.is_empty(), "{wide:#?}");
     insta::assert_snapshot!("help", said.stdout);
-    insta::assert_snapshot!("help_heads", folder().run(&["heads", "--help"]).done().stdout);
+    for verb in ["heads", "check", "synth"] {
+        let said = folder().run(&[verb, "--help"]).done().stdout;
+        assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+        insta::assert_snapshot!(format!("help_{verb}"), said);
+    }
 }
 
 #[test]
@@ -81,7 +85,8 @@ fn the_summary_says_what_was_evicted_and_what_to_type_next() {
     }
     let csv = folder.run(&["heads", "trace", "--csv"]).done().stdout;
     assert_eq!(csv.lines().count(), rows.len() + 1);
-    assert!(csv.lines().all(|line| line.split(',').count() == 9), "{csv}");
+    let columns = csv.lines().next().unwrap().split(',').count();
+    assert!(columns > 70, "{csv}");
 }
 
 #[test]
@@ -209,7 +214,7 @@ fn a_seed_repeats_its_run_byte_for_byte_and_another_seed_does_not() {
 fn refusals_read_well() {
     let folder = folder();
     let budget = folder.refusal(&["prompt.txt", "--budget", "9999"], &[]);
-    insta::assert_snapshot!(budget, @"error: --budget 9999 is more than the model's context of 2048 tokens; nothing would ever be evicted (--policy full says so plainly)");
+    insta::assert_snapshot!(budget, @"error: --budget 9999 is more than the model's context of 8192 tokens; nothing would ever be evicted (--policy full says so plainly)");
     let gates = folder.refusal(&["prompt.txt", "--gates", "TrimKV-Qwen3-4B"], &[]);
     insta::assert_snapshot!(gates, @r#"error: there is no checkpoint "TrimKV-Qwen3-4B": did you mean ngocbh/TrimKV-Qwen3-4B-Math?"#);
     let flag = folder.refusal(&["prompt.txt", "--polcy", "window"], &[]);
@@ -229,7 +234,9 @@ fn the_version_is_the_packages() {
 fn every_policy_can_be_asked_for() {
     let folder = folder();
     for policy in ["trimkv", "trimkv-knorm", "full", "window", "streaming-llm", "random"] {
-        folder.run(&["prompt.txt", "--policy", policy, "--max-new-tokens", "30", "--out", policy]).done();
+        folder
+            .run(&["prompt.txt", "--policy", policy, "--max-new-tokens", "120", "--ignore-eos", "--out", policy])
+            .done();
         let trace = folder.trace(policy);
         assert_eq!(trace.manifest.policy.name, policy);
         assert_eq!(trace.recording.cuts.is_empty(), policy == "full");

@@ -175,7 +175,7 @@ fn what_cannot_be_drawn_is_said_in_one_sentence() {
         folder.refusal(args, words);
     };
     let fig4 = |more: &[&'static str]| [&["figure", "fig4", "trace", "-o"], more].concat();
-    refuse(&fig4(&["f.pdf", "--heads", "L9H0"]), &["trace", "no head L9H0", "layers 0 to 4"]);
+    refuse(&fig4(&["f.pdf", "--heads", "L9H0"]), &["trace", "no head L9H0", "layers 0 to 5"]);
     refuse(&fig4(&["f.pdf", "--heads", "nine"]), &["\"nine\"", "L1H2"]);
     refuse(&fig4(&["f.jpg"]), &["f.jpg", ".pdf, .svg or .png"]);
     refuse(&fig4(&["nowhere/f.pdf"]), &["no directory nowhere"]);

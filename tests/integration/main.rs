@@ -22,6 +22,7 @@ mod policies;
 mod pth;
 mod reference;
 mod robustness;
+mod roles;
 mod run;
 mod tables;
 mod text;

@@ -100,7 +100,7 @@ impl Row {
         let HeadReading { facts, features, verdict } = reading;
         let (sink, window) = (&features.sink, &features.window);
         let names = |roles: &[Role]| roles.iter().map(|role| role.as_str()).collect();
-        let q_of = |category| verdict.categories.iter().find(|(of, _)| *of == category).map(|(_, q)| *q);
+        let q_of = |category| verdict.tested.iter().find(|(of, _)| *of == category).map(|(_, q)| *q);
         let (most, least) = retained(departures, features.seen, texts);
         Self {
             layer: facts.head.layer,

@@ -141,8 +141,8 @@ fn table(found: &[Agreement]) -> String {
         ));
     }
     text.push_str(
-        "\nThe role each head has most often, in how many of the runs that tell, and the 95 %\n\
-         interval of that share. Scores: mean and 95 % interval over these runs.\n",
+        "\nThe role each head has most often, in how many of the runs that tell, and the\n\
+         95 % interval of that share. Scores: mean and 95 % interval over these runs.\n",
     );
     text
 }

@@ -90,12 +90,12 @@ pub fn role(role: Role) -> &'static str {
 
 /// `label` and then `text`, broken between words and indented beneath itself.
 fn wrapped(label: &str, text: &str, width: usize) -> String {
-    let mut lines = vec![format!("{label:<7}")];
+    let mut lines = vec![format!("  {label:<7}")];
     for word in text.split(' ') {
         let line = lines.last_mut().filter(|line| line.chars().count() + 1 + word.chars().count() <= width);
         match line {
             Some(line) => line.push_str(&format!(" {word}")),
-            None => lines.push(format!("{:<8}{word}", "")),
+            None => lines.push(format!("{:<10}{word}", "")),
         }
     }
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
