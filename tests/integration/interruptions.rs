@@ -76,7 +76,7 @@ fn a_killed_run_loses_at_most_the_last_flush() {
     assert!(printed <= recorded + LOST_AT_MOST, "{printed} tokens were printed and {recorded} are recorded");
     assert_eq!(trace.recording.tokens, whole.recording.tokens[..trace.recording.tokens.len()]);
     let heads = folder.run(&["heads", "trace"]).done();
-    assert_eq!(heads.stdout.lines().filter(|line| line.starts_with('L')).count(), 20);
+    assert_eq!(heads.stdout.lines().filter(|line| line.starts_with('L')).count(), 24);
     assert!(heads.stderr.contains("is interrupted: it ends where recording did"), "{}", heads.stderr);
     let again = folder.refusal(&["prompt.txt", "--out", "trace"], &["trace.partial exists", "--out"]);
     assert!(again.contains("remove it"));

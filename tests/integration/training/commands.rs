@@ -65,7 +65,7 @@ fn gates_are_trained_for_the_built_in_model_and_used_by_a_run() {
     }
     let steps = read_parquet(&folder.path("gates/training.parquet")).unwrap();
     let layers = read_parquet(&folder.path("gates/training_layers.parquet")).unwrap();
-    assert_eq!((steps.height(), layers.height()), (2, 2 * 5));
+    assert_eq!((steps.height(), layers.height()), (2, 2 * 6));
 
     folder.write("prompt.txt", "Where is the red box?");
     folder.run(&["prompt.txt", "--gates", "gates", "--max-new-tokens", "40", "-o", "trace"]).done();
@@ -139,7 +139,7 @@ fn data_that_teaches_nothing_is_refused_by_line() {
     with(&format!("{good}\n\n{{\"words\": 3}}\n"), &[], &["docs.jsonl line 3", "it needs {\"text\""]);
     let role = json!({"messages": [{"role": "robot", "content": "hi"}]});
     with(&format!("{good}\n{role}\n"), &[], &["line 2", "roles system, user and assistant"]);
-    with("{\"ids\": [1, 2, 822]}\n", &[], &["line 1", "token 822", "vocabulary of 822"]);
+    with("{\"ids\": [1, 2, 1120]}\n", &[], &["line 1", "token 1120", "vocabulary of 1120"]);
     with(&format!("{good}\n"), &["--loss-on", "answers"], &["no token of it is an assistant's", "--loss-on all"]);
     folder.write("docs.jsonl", [b'{', 0xff]);
     refusal(&folder, &[], &["not text", "UTF-8"]);
@@ -151,7 +151,7 @@ fn data_that_teaches_nothing_is_refused_by_line() {
 fn settings_that_cannot_train_are_refused() {
     let folder = folder();
     for (flags, words) in [
-        ("--context 4096", ["--context 4096 is longer than the model's 2048", "at most 2048"]),
+        ("--context 16384", ["--context 16384 is longer than the model's 8192", "at most 8192"]),
         ("--budget 96", ["--budget 96 must lie between 1 and --context 96", "teaches nothing"]),
         ("--budget 0", ["--budget 0 must lie", "teaches nothing"]),
         ("--budget 90", ["the longest document has", "smaller --budget"]),
