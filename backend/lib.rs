@@ -13,6 +13,8 @@
 //! - [`trace`] is the public contract: what a run kept and forgot. Values are pure; files need the feature `tables`.
 //! - [`policy`] ranks tokens, [`cache`] applies the ranking: one pure ledger decides, the tensors follow it.
 //! - `model` and `engine` (feature `generate`) run a language model with retention gates and a bounded cache.
+//! - `corpus` makes the documents of the built-in model's world, and `evaluation` asks a model about them.
+//! - `training` (feature `generate`) learns the gates of a frozen model.
 //! - [`analysis`] turns a trace into facts about heads. Slices in, values out.
 //! - `figures` (feature `view`) lays a trace out for paper. Slices in, bytes out.
 //! - `cli` (feature `tables`) is the command line; only its printer writes to the standard streams.
@@ -31,11 +33,18 @@ pub mod cache;
 #[cfg(feature = "tables")]
 pub mod cli;
 #[cfg(feature = "generate")]
+pub mod corpus;
+#[cfg(feature = "generate")]
 pub mod engine;
+#[cfg(feature = "generate")]
+pub mod evaluation;
 #[cfg(feature = "view")]
 pub mod figures;
 #[cfg(feature = "generate")]
 pub mod model;
 pub mod policy;
+pub mod synth;
 pub mod text;
 pub mod trace;
+#[cfg(feature = "generate")]
+pub mod training;

@@ -30,6 +30,11 @@ impl LayerCache {
         Ok(Self { keys: empty()?, values: empty()?, columns: 0, packed: 0, survivors: vec![0; kv_heads], expected })
     }
 
+    fn fork(&self) -> Result<Self> {
+        let (keys, values) = (self.keys.copy()?, self.values.copy()?);
+        Ok(Self { keys, values, survivors: self.survivors.clone(), ..*self })
+    }
+
     /// Columns in use.
     pub fn columns(&self) -> usize {
         self.columns
@@ -161,6 +166,15 @@ impl SequenceCache {
     ) -> Result<Self> {
         let layers = (0..layers).map(|_| LayerCache::new(kv_heads, head_dim, expected, dtype, device));
         Ok(Self { layers: layers.collect::<Result<_>>()?, kv_heads, seen: 0, peak: 0 })
+    }
+
+    /// A cache with the same content and buffers of its own.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn fork(&self) -> Result<Self> {
+        let layers = self.layers.iter().map(LayerCache::fork).collect::<Result<_>>()?;
+        Ok(Self { layers, ..*self })
     }
 
     /// Tokens that entered so far: the next one's position.

@@ -1,8 +1,15 @@
 //! What may be typed.
 
+#[cfg(feature = "generate")]
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "generate")]
+use clap::Args;
+use clap::{Parser, Subcommand};
+
+use super::check::CheckArgs;
+use super::heads::args::HeadsArgs;
+use super::synth::SynthArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,6 +19,7 @@ Examples:
   trimkv-trace prompt.txt --model Qwen/Qwen3-4B --gates TrimKV-Qwen3-4B-Math
   echo 'Hello' | trimkv-trace -                 the prompt from standard input
   trimkv-trace heads traces/RUN                 what each head kept
+  trimkv-trace train --data docs.jsonl -o gates learn gates from texts
   trimkv-trace figure fig4 traces/RUN -o f.pdf  retention over kept, for a paper";
 
 const ABOUT: &str = "See what a memory-bounded KV cache keeps and forgets, per layer and head.";
@@ -43,8 +51,21 @@ enum Named {
     /// Make a figure of a trace: PDF, SVG or PNG
     #[cfg(feature = "view")]
     Figure(Box<super::figure::FigureArgs>),
-    /// Print what each head of a trace kept, one row per head
+    /// Print what each head of a trace kept and what role that gives it
     Heads(HeadsArgs),
+    /// Write documents of the built-in model's world, one JSON object a line
+    #[cfg(feature = "generate")]
+    Corpus(super::corpus::CorpusArgs),
+    /// Measure how well a model answers under bounded caches, on documents it never saw
+    #[cfg(feature = "generate")]
+    Evaluate(super::evaluate::EvaluateArgs),
+    /// Learn retention gates for a model
+    #[cfg(feature = "generate")]
+    Train(Box<super::train::TrainArgs>),
+    /// Say what looks wrong with a trace; exit code 1 when something does
+    Check(CheckArgs),
+    /// Make a trace with planted roles, without a model
+    Synth(SynthArgs),
 }
 
 /// What was asked for.
@@ -52,8 +73,21 @@ pub enum Verb {
     /// Make a figure.
     #[cfg(feature = "view")]
     Figure(Box<super::figure::FigureArgs>),
-    /// Print facts about heads.
+    /// Look for what is wrong.
+    Check(CheckArgs),
+    /// Print scores and roles of heads.
     Heads(HeadsArgs),
+    /// Write documents.
+    #[cfg(feature = "generate")]
+    Corpus(super::corpus::CorpusArgs),
+    /// Examine a model.
+    #[cfg(feature = "generate")]
+    Evaluate(super::evaluate::EvaluateArgs),
+    /// Train gates.
+    #[cfg(feature = "generate")]
+    Train(Box<super::train::TrainArgs>),
+    /// Make a synthetic trace.
+    Synth(SynthArgs),
     /// Trace a generation.
     #[cfg(feature = "generate")]
     Run(Box<RunArgs>),
@@ -63,7 +97,11 @@ impl Cli {
     /// Whether messages are to be withheld.
     pub fn quiet(&self) -> bool {
         #[cfg(feature = "generate")]
-        return self.verb.is_none() && self.run.quiet;
+        return match &self.verb {
+            Some(Named::Train(args)) => args.quiet,
+            Some(_) => false,
+            None => self.run.quiet,
+        };
         #[cfg(not(feature = "generate"))]
         false
     }
@@ -71,28 +109,23 @@ impl Cli {
     /// What was asked for.
     pub fn verb(self) -> Verb {
         match self.verb {
+            Some(Named::Check(args)) => Verb::Check(args),
             #[cfg(feature = "view")]
             Some(Named::Figure(args)) => Verb::Figure(args),
             Some(Named::Heads(args)) => Verb::Heads(args),
+            Some(Named::Synth(args)) => Verb::Synth(args),
+            #[cfg(feature = "generate")]
+            Some(Named::Corpus(args)) => Verb::Corpus(args),
+            #[cfg(feature = "generate")]
+            Some(Named::Evaluate(args)) => Verb::Evaluate(args),
+            #[cfg(feature = "generate")]
+            Some(Named::Train(args)) => Verb::Train(args),
             #[cfg(feature = "generate")]
             None => Verb::Run(Box::new(self.run)),
             #[cfg(not(feature = "generate"))]
             None => unreachable!("clap shows help when no verb is given"),
         }
     }
-}
-
-/// `trimkv-trace heads`.
-#[derive(Debug, Args)]
-pub struct HeadsArgs {
-    /// The trace's directory
-    pub trace: PathBuf,
-    /// Print JSON instead of a table
-    #[arg(long, conflicts_with = "csv")]
-    pub json: bool,
-    /// Print CSV instead of a table
-    #[arg(long)]
-    pub csv: bool,
 }
 
 /// `trimkv-trace PROMPT`.

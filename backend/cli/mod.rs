@@ -1,11 +1,17 @@
 //! The command line: one file per verb, and one printer that owns the standard streams.
 
 pub mod args;
+pub mod check;
 #[cfg(feature = "view")]
 pub mod figure;
 pub mod heads;
 pub mod printer;
+pub mod synth;
 
+#[cfg(feature = "generate")]
+pub mod corpus;
+#[cfg(feature = "generate")]
+pub mod evaluate;
 #[cfg(feature = "generate")]
 pub mod policy;
 #[cfg(feature = "generate")]
@@ -16,6 +22,8 @@ pub mod run;
 pub mod session;
 #[cfg(feature = "generate")]
 pub mod summary;
+#[cfg(feature = "generate")]
+pub mod train;
 
 use std::process::ExitCode;
 
@@ -47,9 +55,17 @@ fn run() -> ExitCode {
     };
     let printer = Printer::new(cli.quiet());
     let done = match cli.verb() {
+        Verb::Check(args) => check::run(&args, &printer),
         #[cfg(feature = "view")]
         Verb::Figure(args) => figure::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         Verb::Heads(args) => heads::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        Verb::Synth(args) => synth::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "generate")]
+        Verb::Corpus(args) => corpus::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "generate")]
+        Verb::Evaluate(args) => evaluate::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "generate")]
+        Verb::Train(args) => train::run(*args, &printer),
         #[cfg(feature = "generate")]
         Verb::Run(args) => run::run(*args, &printer),
     };

@@ -4,6 +4,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::args::RunArgs;
 use crate::model::gate_config::{GateConfig, GateKind};
+use crate::policy::kind::SINKS;
 use crate::policy::random::Random;
 use crate::policy::recency::Recency;
 use crate::policy::retention::Retention;
@@ -14,8 +15,6 @@ use crate::trace::manifest::PolicyFacts;
 const BUDGET: u32 = 256;
 /// Buffer where neither the user nor the gates say.
 const BUFFER: u32 = 32;
-/// First tokens that StreamingLLM keeps.
-const SINKS: u32 = 4;
 
 /// A policy and what the manifest says of it.
 pub struct Chosen {

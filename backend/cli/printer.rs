@@ -3,7 +3,13 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(feature = "generate")]
+use indicatif::{ProgressBar, ProgressStyle};
+
 use crate::trace::tables::is_decoding;
+
+/// Columns of a terminal that does not say.
+const DEFAULT_WIDTH: usize = 80;
 
 /// Writes what people and programs read.
 #[derive(Debug)]
@@ -24,6 +30,24 @@ impl Printer {
     /// Whether messages may move about (progress).
     pub fn is_interactive(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// A bar that shows how much of `total` is done; hidden when messages may not move about.
+    #[cfg(feature = "generate")]
+    pub fn progress(&self, total: u64, what: &str) -> Bar {
+        let bar = if self.is_interactive() { ProgressBar::new(total) } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{msg} {bar:32} {pos}/{len}, {eta} left") {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        Bar(bar)
+    }
+
+    /// Columns that a table may take: what `COLUMNS` or the terminal says, else 80.
+    pub fn width(&self) -> usize {
+        let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let of_terminal = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+        told.or_else(of_terminal).unwrap_or(DEFAULT_WIDTH).max(DEFAULT_WIDTH)
     }
 
     /// A piece of a result, as it is, at once.
@@ -74,6 +98,26 @@ impl Printer {
             }
         }
         to_stderr(&format!("{word} {}\n", chain.join(": ")));
+    }
+}
+
+/// How far something has come. It goes when it is dropped.
+#[cfg(feature = "generate")]
+#[derive(Debug)]
+pub struct Bar(ProgressBar);
+
+#[cfg(feature = "generate")]
+impl Bar {
+    /// Says how much is done.
+    pub fn set(&self, done: u64) {
+        self.0.set_position(done);
+    }
+}
+
+#[cfg(feature = "generate")]
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

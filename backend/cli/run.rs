@@ -15,7 +15,7 @@ use super::printer::Printer;
 use super::prompt::{self, Labeller, Prompt};
 use super::session::{Progress, Session, full_cache_bytes};
 use super::summary::{Summary, size};
-use crate::engine::device::{available_memory, device_name};
+use crate::engine::device::{DTypeChoice, DeviceChoice, available_memory, device_name};
 use crate::engine::generation::{Generation, Request, Stop};
 use crate::engine::sampling::{Sampler, Sampling};
 use crate::model::attention::QUERY_BLOCK;
@@ -25,12 +25,12 @@ use crate::trace::manifest::{Manifest, PromptFacts, SCHEMA, SamplingFacts, Secon
 use crate::trace::write::TraceWriter;
 
 /// Exit code of a run that the user stopped, as shells count it.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 /// Directory of traces unless told otherwise.
 const TRACES: &str = "traces";
 
 /// Set by the first Ctrl-C; a second one ends the program at once.
-static INTERRUPT: AtomicBool = AtomicBool::new(false);
+pub(super) static INTERRUPT: AtomicBool = AtomicBool::new(false);
 
 /// Traces one generation.
 ///
@@ -51,7 +51,7 @@ pub fn run(args: RunArgs, printer: &Printer) -> Result<ExitCode> {
         show_progress: printer.is_interactive() && !args.json,
     })?;
     let context = checkpoint.config().context;
-    let loaded = load(checkpoint, &args)?;
+    let loaded = load(checkpoint, args.device, args.dtype)?;
     let load = start.elapsed().as_secs_f64();
     let Chosen { policy, facts, warnings } = choose(&args, loaded.gate_config.as_ref(), context)?;
     let prompt = read_prompt(&args, text.as_deref(), &loaded, context)?;
@@ -136,9 +136,10 @@ fn tell(args: &RunArgs, printer: &Printer, summary: &Summary<'_>, error: Option<
     }
 }
 
-fn load(checkpoint: Checkpoint, args: &RunArgs) -> Result<Loaded> {
-    let device = args.device.open().map_err(anyhow::Error::msg)?;
-    let dtype = args.dtype.resolve(&device, checkpoint.config().stored_dtype.as_deref());
+/// Puts a model on a device, if it fits.
+pub(super) fn load(checkpoint: Checkpoint, device: DeviceChoice, dtype: DTypeChoice) -> Result<Loaded> {
+    let device = device.open().map_err(anyhow::Error::msg)?;
+    let dtype = dtype.resolve(&device, checkpoint.config().stored_dtype.as_deref());
     let needed = checkpoint.weight_bytes(dtype);
     if let Some(free) = available_memory().filter(|free| device.is_cpu() && needed > *free) {
         bail!(
@@ -224,7 +225,7 @@ fn target(args: &RunArgs) -> Result<PathBuf> {
     free.context("too many runs in one second; name the trace with --out")
 }
 
-fn stop_on_ctrl_c() -> Result<()> {
+pub(super) fn stop_on_ctrl_c() -> Result<()> {
     ctrlc::set_handler(|| {
         if INTERRUPT.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(INTERRUPTED));

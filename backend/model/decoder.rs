@@ -4,6 +4,8 @@
 //! caches are arguments. Several sequences may share a pass: projections run on all their tokens at once, attention on
 //! each sequence's own cache.
 
+pub(crate) mod pullback;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Module, Result, Tensor};
@@ -180,7 +182,7 @@ impl Decoder {
                 return Err(ModelError::Interrupted);
             }
             let normed = self.norm(&hidden, &layer.input_norm)?;
-            let Heads { queries, keys, values } = self.project(layer, &normed, &rotation)?;
+            let (_, Heads { queries, keys, values }) = self.project(layer, &normed, &rotation)?;
             if let (Some(gate), Some(input)) = (&layer.gate, self.gate_input) {
                 gate_logits.push(match input {
                     GateInput::Hidden => gate.logits(&normed)?,
@@ -209,16 +211,19 @@ impl Decoder {
     }
 
     fn norm(&self, xs: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        candle_nn::ops::rms_norm(&xs.contiguous()?, weight, self.config.norm_eps as f32)
+        let eps = self.config.norm_eps as f32;
+        match self.dtype {
+            // candle's fused norm has no f64, which gradients are checked in.
+            DType::F64 => candle_nn::ops::rms_norm_slow(xs, weight, eps),
+            _ => candle_nn::ops::rms_norm(&xs.contiguous()?, weight, eps),
+        }
     }
 
-    fn project(&self, layer: &Layer, normed: &Tensor, rotation: &Rotation) -> Result<Heads> {
-        let ModelConfig { query_heads, kv_heads, head_dim, .. } = self.config;
-        let tokens = normed.dim(0)?;
+    /// Projections of `normed`, side by side, and the heads made of them.
+    fn project(&self, layer: &Layer, normed: &Tensor, rotation: &Rotation) -> Result<(Tensor, Heads)> {
+        let ModelConfig { query_heads, kv_heads, .. } = self.config;
         let qkv = layer.qkv.forward(normed)?;
-        let heads = |first: usize, count: usize| {
-            qkv.narrow(1, first * head_dim, count * head_dim)?.reshape((tokens, count, head_dim))
-        };
+        let heads = |first: usize, count: usize| self.heads_of(&qkv, first, count);
         let side_by_side = |xs: Tensor, norm: &Option<Tensor>| {
             let xs = match norm {
                 Some(weight) => self.norm(&xs, weight)?,
@@ -226,11 +231,18 @@ impl Decoder {
             };
             xs.transpose(0, 1)?.contiguous() // (heads, tokens, head_dim)
         };
-        Ok(Heads {
+        let made = Heads {
             queries: rotation.apply(&side_by_side(heads(0, query_heads)?, &layer.query_norm)?)?,
             keys: rotation.apply(&side_by_side(heads(query_heads, kv_heads)?, &layer.key_norm)?)?,
             values: side_by_side(heads(query_heads + kv_heads, kv_heads)?, &None)?,
-        })
+        };
+        Ok((qkv, made))
+    }
+
+    /// `count` heads of `qkv` from `first` on, `(tokens, count, head_dim)`.
+    fn heads_of(&self, qkv: &Tensor, first: usize, count: usize) -> Result<Tensor> {
+        let head_dim = self.config.head_dim;
+        qkv.narrow(1, first * head_dim, count * head_dim)?.reshape((qkv.dim(0)?, count, head_dim))
     }
 
     #[allow(clippy::too_many_arguments)] // one call site; a struct would only rename the arguments

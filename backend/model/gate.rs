@@ -74,8 +74,31 @@ impl RetentionGate {
 ///
 /// On the host in f32 with `ln_1p`: composed from tensor operations, `ln(1 + e^-x)` would lose most of its digits at
 /// the logits of 8 to 18 where gates live.
-pub fn log_sigmoid(logit: f32) -> f32 {
-    logit.min(0.0) - (-logit.abs()).exp().ln_1p()
+pub fn log_sigmoid<T: ndarray::NdFloat>(logit: T) -> T {
+    logit.min(T::zero()) - (-logit.abs()).exp().ln_1p()
+}
+
+/// One parameter of a model's gates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParameterSpec {
+    /// Its names in a checkpoint: one, or one per layer when the layers share it.
+    pub names: Vec<String>,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+/// Every parameter that the gates of `model` have, layer by layer.
+pub fn parameter_specs(gate: &GateConfig, model: &ModelConfig) -> Vec<ParameterSpec> {
+    let layout = Layout::new(gate, model);
+    let all = (0..model.layers).flat_map(|layer| layout.parts.iter().map(move |part| (layer, part)));
+    let first = all.filter(|(layer, part)| *layer == 0 || !part.shared);
+    first
+        .map(|(layer, part)| {
+            let layers = if part.shared { 0..model.layers } else { layer..layer + 1 };
+            let names = layers.map(|layer| name(layer, part.name)).collect();
+            ParameterSpec { names, shape: part.shape.clone() }
+        })
+        .collect()
 }
 
 /// All gates of a model, one per layer.
@@ -240,7 +263,7 @@ mod tests {
             let error = (f64::from(log_sigmoid(logit)) - exact).abs() / exact.abs();
             assert!(error < 1e-6, "log_sigmoid({logit}) is off by {error}");
         }
-        assert_eq!(log_sigmoid(200.0), 0.0);
-        assert!(log_sigmoid(-1e30).is_finite());
+        assert_eq!(log_sigmoid(200.0f32), 0.0);
+        assert!(log_sigmoid(-1e30f32).is_finite());
     }
 }

@@ -48,6 +48,11 @@ impl Projection {
         let weight = join(stacked)?.ok_or_else(|| ModelError::Text("a projection needs at least one part".into()))?;
         Ok(Self { weight, bias: join(biases)? })
     }
+
+    /// The gradient of the input, `(tokens, in)`, from that of the result, `(tokens, out)`.
+    pub(crate) fn pull(&self, gradient: &Tensor) -> Result<Tensor> {
+        gradient.matmul(&self.weight)
+    }
 }
 
 impl Module for Projection {

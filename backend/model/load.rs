@@ -61,6 +61,16 @@ struct Gates {
     facts: GateFacts,
 }
 
+/// Gates that were read and checked against their base model's shape, but not loaded.
+pub struct OpenedGates {
+    /// What the checkpoint says about them.
+    pub config: GateConfig,
+    /// Their tensors by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The file they came from, for messages.
+    pub path: PathBuf,
+}
+
 /// A model, ready to be put on a device.
 pub struct Checkpoint {
     parts: Parts,
@@ -136,6 +146,25 @@ impl Checkpoint {
     /// The model's configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Text of the base model's `config.json`.
+    pub fn config_text(&self) -> &str {
+        &self.parts.config.0
+    }
+
+    /// Where the base weights are, as a gate checkpoint names them: a directory in full, so that the name holds anywhere.
+    pub fn base_name(&self) -> String {
+        match &self.place {
+            Place::Directory(path) => std::path::absolute(path).as_ref().unwrap_or(path).display().to_string(),
+            place => place.to_string(),
+        }
+    }
+
+    /// Takes the gates out: what is left loads as the base model alone.
+    pub fn take_gates(&mut self) -> Option<OpenedGates> {
+        let Gates { config, tensors, path, .. } = self.gates.take()?;
+        Some(OpenedGates { config, tensors, path })
     }
 
     /// Bytes of the base weights when computed in `dtype`.

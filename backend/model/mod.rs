@@ -13,5 +13,6 @@ pub mod linear;
 pub mod load;
 pub mod place;
 pub mod pth;
+pub mod real;
 pub mod rotary;
 pub mod weights;

@@ -9,6 +9,7 @@ mod global;
 mod parser;
 mod pickle;
 mod rebuild;
+pub mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;

@@ -110,6 +110,16 @@ impl Rotation {
     }
 }
 
+impl Rotation {
+    /// The transposed rotation: turns the other way, scaled alike. It carries gradients back.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(crate) fn inverse(&self) -> Result<Self> {
+        Ok(Self { sin: self.sin.neg()?, ..self.clone() })
+    }
+}
+
 /// Llama 3's stretching of one frequency.
 fn llama3(frequency: f32, factor: f64, low: f64, high: f64, original: f64) -> f32 {
     let wavelength = 2.0 * std::f64::consts::PI / f64::from(frequency);

@@ -3,6 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::random::Random;
+use super::recency::Recency;
+use super::retention::Retention;
+use super::{CutRule, Policy, Protect};
+
+/// First tokens that StreamingLLM keeps.
+pub const SINKS: u32 = 4;
+
 /// A scorer by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PolicyKind {
@@ -35,6 +43,25 @@ impl PolicyKind {
             Self::StreamingLlm => "streaming-llm",
             Self::Random => "random",
         }
+    }
+
+    /// The policy as its authors describe it, with `budget` entries a head and a cut at `budget + buffer`. The full cache
+    /// has no use for either, and only `random` for a seed.
+    pub fn policy(self, budget: u32, buffer: u32, seed: u64) -> Policy {
+        let mut rule = CutRule::per_head(budget, buffer);
+        let retention = |key_norm| Box::new(Retention { age_offset: 1, look_ahead: 1, key_norm });
+        let scorer: Box<dyn super::EvictionPolicy> = match self {
+            Self::Full => return Policy::full(),
+            Self::TrimKv => retention(false),
+            Self::TrimKvKnorm => retention(true),
+            Self::Window => Box::new(Recency::window()),
+            Self::StreamingLlm => Box::new(Recency::streaming_llm()),
+            Self::Random => Box::new(Random { seed }),
+        };
+        if self == Self::StreamingLlm {
+            rule.protect = Protect { sinks: SINKS.min(budget), recent: 0 };
+        }
+        Policy { scorer, rule: Some(rule) }
     }
 
     /// Whether it ranks tokens by learned retention.

@@ -19,7 +19,7 @@ use super::grid::Grid;
 use super::recording::{CutRow, Recording, StepRow};
 use super::step::{Cut, Eviction, HeadCut, KvHead, Origin, Pass, Phase, Shape, TokenRecord};
 use super::tables;
-use crate::text::TokenClass;
+use crate::text::{TokenClass, classify};
 
 /// First bytes of a journal: a name and a version.
 const MAGIC: &[u8; 8] = b"TKVJRNL1";
@@ -294,7 +294,7 @@ pub fn tokens_of(table: &Table<'_>) -> Result<Vec<TokenRecord>, TraceError> {
             text: texts[row].clone(),
             origin: if origins[row].as_deref() == Some("generated") { Origin::Generated } else { Origin::Prompt },
             role: roles[row].as_deref().and_then(known_role),
-            class: classes[row].as_deref().map_or(TokenClass::Other, known_class).as_str(),
+            class: class_of(classes[row].as_deref(), texts[row].as_deref()).as_str(),
             logprob: logprobs[row],
             entropy: entropies[row],
         })
@@ -307,6 +307,8 @@ fn known_role(name: &str) -> Option<&'static str> {
     ROLES.into_iter().find(|role| *role == name)
 }
 
-fn known_class(name: &str) -> TokenClass {
-    TokenClass::ALL.into_iter().find(|class| class.as_str() == name).unwrap_or(TokenClass::Other)
+/// The class a writer gave; where it gave none that is known, the text's own.
+fn class_of(name: Option<&str>, text: Option<&str>) -> TokenClass {
+    let known = name.and_then(|name| TokenClass::ALL.into_iter().find(|class| class.as_str() == name));
+    known.unwrap_or_else(|| classify(text.unwrap_or(""), false))
 }

@@ -9,6 +9,7 @@ mod figures;
 mod model;
 mod tables;
 mod tracing;
+mod training;
 
 use std::time::Instant;
 
@@ -20,11 +21,12 @@ fn main() {
     {
         return decode::child(rest);
     }
-    let benches: [(&str, fn()); 5] = [
+    let benches: [(&str, fn()); 6] = [
         ("tracing", tracing::run),
         ("cuts", cuts::run),
         ("tables", tables::run),
         ("decode", decode::run),
+        ("training", training::run),
         ("figures", figures::run),
     ];
     for (name, run) in benches {

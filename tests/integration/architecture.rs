@@ -14,7 +14,7 @@ const FILES: &str = "trace files";
 const DECISIONS: &str = "cache decisions";
 const TENSORS: &str = "cache tensors";
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 16] = [
     Part { name: "text::class", may_use: &[], may_touch: &[] },
     Part { name: "text", may_use: &["text::class"], may_touch: &["tokenizers", "minijinja", "std::fs"] },
     Part { name: VALUES, may_use: &[], may_touch: &[] },
@@ -32,11 +32,37 @@ const PARTS: [Part; 12] = [
         may_use: &[VALUES, "policy", DECISIONS, TENSORS, "model"],
         may_touch: &["candle", "std::fs", "unsafe"],
     },
-    Part { name: "analysis", may_use: &[VALUES], may_touch: &[] },
+    Part { name: "corpus", may_use: &[], may_touch: &[] },
+    Part {
+        name: "evaluation",
+        may_use: &[VALUES, "policy", DECISIONS, TENSORS, "model", "engine", "text", "corpus"],
+        may_touch: &["candle"],
+    },
+    Part {
+        name: "training",
+        may_use: &[FILES, "text", "model", "corpus"],
+        may_touch: &["candle", "polars", "safetensors", "std::fs"],
+    },
+    Part { name: "analysis", may_use: &[VALUES, "text::class"], may_touch: &[] },
+    Part { name: "synth", may_use: &[VALUES, "policy", DECISIONS, "text::class"], may_touch: &[] },
     Part { name: "figures", may_use: &[VALUES, "analysis"], may_touch: &[] },
     Part {
         name: "cli",
-        may_use: &[VALUES, FILES, "policy", "text", "model", "engine", "analysis", "figures", "text::class"],
+        may_use: &[
+            VALUES,
+            FILES,
+            "policy",
+            "text",
+            "model",
+            "engine",
+            "training",
+            "analysis",
+            "synth",
+            "figures",
+            "text::class",
+            "corpus",
+            "evaluation",
+        ],
         may_touch: &["std::fs", "std::io"],
     },
 ];

@@ -6,6 +6,7 @@ mod architecture;
 mod bad_input;
 mod cli;
 mod equivalences;
+mod evaluation;
 #[cfg(feature = "view")]
 mod figures;
 mod gates;
@@ -24,3 +25,4 @@ mod robustness;
 mod run;
 mod tables;
 mod text;
+mod training;

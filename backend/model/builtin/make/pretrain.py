@@ -1,0 +1,347 @@
+"""Trains the built-in model's tokenizer and base weights from generated documents alone.
+
+    python pretrain.py tokenizer --program target/release/trimkv-trace --out DIR
+    python pretrain.py train --program target/release/trimkv-trace --out DIR --stages 256:2000:0.1:0,512:1500:0.3:0
+    python pretrain.py export --out DIR --to backend/model/builtin
+
+`train` saves its whole state and goes on from it, so that stages can be added. Needs torch, tokenizers, safetensors
+and numpy. Everything is seeded; sums over threads make runs on different machines differ in their last digits.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+# Documents of training use seeds from 0; held-out documents start at 10^12 (see `trimkv-trace evaluate`).
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|begin|>"]
+BEGIN = 3
+WORDS = r"\s+(?=\n)|\n| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
+TEMPLATE = (
+    "<|begin|>{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+CONFIG = {
+    "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 192, "num_hidden_layers": 6,
+    "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 32, "intermediate_size": 512,
+    "rope_theta": 10000.0, "rms_norm_eps": 1e-06, "hidden_act": "silu", "tie_word_embeddings": True,
+    "attention_bias": False, "attention_dropout": 0.0, "max_position_embeddings": 8192, "bos_token_id": BEGIN,
+    "eos_token_id": [2, 0], "pad_token_id": 0, "initializer_range": 0.02, "use_cache": True,
+    "use_sliding_window": False, "sliding_window": None, "rope_scaling": None,
+}
+
+
+def corpus(program, documents, seed, tokens, turns, facts):
+    """Yields the message lists of generated documents."""
+    command = [*program.split(), "corpus", "--documents", documents, "--seed", seed, "--tokens", tokens,
+               "--turns", turns, "--fewest-facts", 1, "--facts", facts]
+    with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            yield json.loads(line)["messages"]
+
+
+def train_tokenizer(args):
+    """A byte-level BPE in which every word of the corpus is one token, and every byte has one."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(WORDS), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    # A word of the lists is far more frequent than any invented one, which must stay made of pieces.
+    trainer = trainers.BpeTrainer(vocab_size=4096, min_frequency=300, special_tokens=SPECIAL, initial_alphabet=alphabet,
+                                  show_progress=False)
+    documents = corpus(args.program, 30000, 0, 512, 12, 6)
+    texts = (text for messages in documents for text in
+             ["user\n", "assistant\n", "system\n", *(message["content"] for message in messages)])
+    tokenizer.train_from_iterator(texts, trainer)
+    os.makedirs(args.out, exist_ok=True)
+    tokenizer.save(f"{args.out}/tokenizer.json")
+    size = tokenizer.get_vocab_size()
+    write_json(f"{args.out}/config.json", {**CONFIG, "vocab_size": size})
+    write_json(f"{args.out}/generation_config.json", {"eos_token_id": [2, 0], "pad_token_id": 0})
+    write_json(f"{args.out}/tokenizer_config.json", {
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|begin|>", "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>", "model_max_length": CONFIG["max_position_embeddings"],
+        "chat_template": TEMPLATE, "clean_up_tokenization_spaces": False})
+    print(f"{size} tokens")
+
+
+def write_json(path, value):
+    with open(path, "w") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False)
+
+
+class Rows:
+    """An endless stream of rows of token ids and loss weights, one document a row."""
+
+    def __init__(self, args, length, story, seed):
+        from tokenizers import Tokenizer
+
+        self.args, self.length, self.story, self.seed = args, length, story, seed
+        self.tokenizer = Tokenizer.from_file(f"{args.out}/tokenizer.json")
+
+    def __iter__(self):
+        seed, round_ = self.seed, 0
+        while True:
+            # From few facts in much filler to as many facts as fit.
+            for facts in [2, 3, 4, 6, 8, 12]:
+                if facts * 40 > self.length:
+                    continue
+                documents = list(corpus(self.args.program, 256, seed, self.length, 24, facts))
+                seed += 256
+                round_ += 1
+                yield from self.encode(documents, round_)
+
+    def encode(self, documents, round_):
+        texts, owners = [], []
+        for index, messages in enumerate(documents):
+            for message in messages:
+                texts.append(f"<|im_start|>{message['role']}\n")
+                texts.append(f"{message['content']}<|im_end|>")
+                owners.append((index, message["role"]))
+        encoded = self.tokenizer.encode_batch(texts, add_special_tokens=False)
+        newline = self.tokenizer.encode("\n", add_special_tokens=False).ids
+        rows = [([BEGIN], [0.0]) for _ in documents]
+        for position, (index, role) in enumerate(owners):
+            ids, weights = rows[index]
+            start, content = encoded[2 * position].ids, encoded[2 * position + 1].ids
+            ids += start + content + newline
+            weight = 1.0 if role == "assistant" else self.story
+            weights += [0.0] * len(start) + [weight] * len(content) + [0.0] * len(newline)
+        order = np.random.default_rng(round_ + self.seed).permutation(len(rows))
+        for index in order:
+            ids, weights = rows[index]
+            length = self.length + 1
+            yield (np.pad(ids[:length], (0, max(0, length - len(ids)))),
+                   np.pad(weights[:length], (0, max(0, length - len(weights)))))
+
+
+class Block(torch.nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.c = c
+        linear = lambda i, o: torch.nn.Linear(i, o, bias=False)
+        hidden, dim = c["hidden_size"], c["head_dim"]
+        queries, kv = c["num_attention_heads"] * dim, c["num_key_value_heads"] * dim
+        self.input_layernorm = torch.nn.RMSNorm(hidden, c["rms_norm_eps"])
+        self.post_attention_layernorm = torch.nn.RMSNorm(hidden, c["rms_norm_eps"])
+        self.q_norm, self.k_norm = torch.nn.RMSNorm(dim, c["rms_norm_eps"]), torch.nn.RMSNorm(dim, c["rms_norm_eps"])
+        self.q_proj, self.k_proj, self.v_proj = linear(hidden, queries), linear(hidden, kv), linear(hidden, kv)
+        self.o_proj = linear(queries, hidden)
+        inner = c["intermediate_size"]
+        self.gate_proj, self.up_proj, self.down_proj = linear(hidden, inner), linear(hidden, inner), linear(inner, hidden)
+
+    def forward(self, x, cos, sin):
+        batch, length, _ = x.shape
+        dim, groups = self.c["head_dim"], self.c["num_attention_heads"] // self.c["num_key_value_heads"]
+        h = self.input_layernorm(x)
+        heads = lambda y: y.view(batch, length, -1, dim).transpose(1, 2)
+        q = rotate(self.q_norm(heads(self.q_proj(h))), cos, sin)
+        k = rotate(self.k_norm(heads(self.k_proj(h))), cos, sin)
+        v = heads(self.v_proj(h))
+        k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        written = self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))
+        wrote, read = written.float().square().sum(-1), x.detach().float().square().sum(-1)
+        share = (wrote / (wrote + read)).mean()
+        x = x + written
+        h = self.post_attention_layernorm(x)
+        return x + self.down_proj(F.silu(self.gate_proj(h)) * self.up_proj(h)), share
+
+
+def rotate(x, cos, sin):
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+class Model(torch.nn.Module):
+    """Qwen3, as in the transformers library; tied embedding."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.c = c
+        self.embed_tokens = torch.nn.Embedding(c["vocab_size"], c["hidden_size"])
+        self.layers = torch.nn.ModuleList(Block(c) for _ in range(c["num_hidden_layers"]))
+        self.norm = torch.nn.RMSNorm(c["hidden_size"], c["rms_norm_eps"])
+        for name, weight in self.named_parameters():
+            if weight.dim() == 2:
+                small = name.endswith(("o_proj.weight", "down_proj.weight"))
+                scale = 0.02 if "embed" in name else 0.5 / math.sqrt(weight.shape[1])
+                torch.nn.init.normal_(weight, std=scale / math.sqrt(2 * len(self.layers)) if small else scale)
+
+    def forward(self, ids):
+        half = self.c["head_dim"] // 2
+        frequencies = self.c["rope_theta"] ** (-torch.arange(half) / half)
+        angles = torch.arange(ids.shape[1])[:, None] * frequencies
+        cos, sin = angles.cos(), angles.sin()
+        x, shares = self.embed_tokens(ids), []
+        for layer in self.layers:
+            x, share = layer(x, cos, sin)
+            shares.append(share)
+        return self.norm(x), torch.stack(shares).mean()
+
+    def loss(self, ids, weights, idle):
+        """Weighted mean over the counted tokens, and the plain mean over answers.
+
+        `idle` weighs what attention writes, relative to the residual stream: with it, a head that has nothing to say is
+        better off saying nothing, which softmax attention can only do by resting on a token whose value is small.
+        """
+        hidden, share = self(ids[:, :-1])
+        logits = hidden @ self.embed_tokens.weight.T
+        losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        wanted = weights[:, 1:].flatten()
+        answers = wanted == 1.0
+        right = (logits.detach().flatten(0, 1).argmax(-1) == ids[:, 1:].flatten()) & answers
+        return ((losses * wanted).sum() / wanted.sum() + idle * share, (losses * answers).sum() / answers.sum().clamp(min=1),
+                right.sum() / answers.sum().clamp(min=1), share.detach())
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose matrices are orthogonalised before they are applied (Jordan et al. 2024)."""
+
+    def __init__(self, matrices, lr, momentum=0.95, decay=0.01):
+        super().__init__(matrices, dict(lr=lr, momentum=momentum, decay=decay))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                state = self.state[weight]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(weight)
+                state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
+                update = orthogonal(weight.grad.lerp(state["momentum"], group["momentum"]))
+                scale = max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5
+                weight.mul_(1 - group["lr"] * group["decay"])
+                weight.add_(update, alpha=-group["lr"] * scale)
+
+
+def orthogonal(matrix, steps=5):
+    """Nearly the orthogonal factor, by a quintic Newton-Schulz iteration."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if tall else matrix) / (matrix.norm() + 1e-7)
+    for _ in range(steps):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.T if tall else x
+
+
+def train(args):
+    torch.manual_seed(args.seed)
+    with open(f"{args.out}/config.json") as file:
+        config = json.load(file)
+    model = Model(config)
+    matrices = [w for n, w in model.named_parameters() if w.dim() == 2 and "embed" not in n]
+    others = [w for n, w in model.named_parameters() if w.dim() != 2 or "embed" in n]
+    muon = Muon(matrices, args.lr)
+    adam = torch.optim.AdamW(others, args.lr / 5, betas=(0.9, 0.95), weight_decay=0.0)
+    stages = [stage.split(":") for stage in args.stages.split(",")]
+    stages = [(int(length), int(steps), float(story), float(idle)) for length, steps, story, idle in stages]
+    total = sum(steps for _, steps, _, _ in stages)
+    step, state = 0, f"{args.out}/state.pt"
+    if os.path.exists(state):
+        saved = torch.load(state, weights_only=False)
+        model.load_state_dict(saved["model"])
+        if "muon" in saved:
+            muon.load_state_dict(saved["muon"])
+            adam.load_state_dict(saved["adam"])
+        step = saved["step"]
+    print(f"{sum(w.numel() for w in model.parameters()):,} parameters, from step {step} to {total}", flush=True)
+    loss_of = torch.compile(model.loss, dynamic=False) if args.compile else model.loss
+
+    def save():
+        torch.save({"model": model.state_dict(), "muon": muon.state_dict(), "adam": adam.state_dict(), "step": step},
+                   state + ".tmp")
+        os.replace(state + ".tmp", state)
+
+    first = 0
+    for index, (length, steps, story, idle) in enumerate(stages):
+        last = first + steps
+        if step < last:
+            rows = iter(Rows(args, length, story, 10_000_000_000 * index + 1000 * 256 * (step - first)))
+            count = max(1, args.step_tokens // length)
+            tokens, since, means = 0, time.time(), []
+            while step < last:
+                batch = [next(rows) for _ in range(count)]
+                ids = torch.from_numpy(np.stack([ids for ids, _ in batch])).long()
+                weights = torch.from_numpy(np.stack([weights for _, weights in batch])).float()
+                # Constant after a warm-up, down to nothing over the last part.
+                rate = min(1.0, (step + 1) / 50, (total - step) / (args.decay * total + 1e-9))
+                muon.param_groups[0]["lr"], adam.param_groups[0]["lr"] = args.lr * rate, args.lr / 5 * rate
+                with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+                    loss, answer, right, share = loss_of(ids, weights, idle)
+                if not math.isfinite(loss.item()):
+                    raise SystemExit(f"the loss is not finite at step {step}; the state saved before it is good")
+                muon.zero_grad()
+                adam.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(others, 1.0)
+                muon.step()
+                adam.step()
+                step += 1
+                tokens += count * length
+                means.append((loss.item(), answer.item(), right.item(), share.item()))
+                if step % 20 == 0:
+                    seconds = time.time() - since
+                    shown = np.mean(means, 0)
+                    print(f"step {step} length {length} loss {shown[0]:.4f} answers {shown[1]:.4f} "
+                          f"right {shown[2]:.4f} written {shown[3]:.4f} rate {rate:.2f} {tokens / seconds:.0f} tokens/s", flush=True)
+                    tokens, since, means = 0, time.time(), []
+                if step % 100 == 0:
+                    save()
+        first = last
+    save()
+
+
+def export(args):
+    """Writes the weights in bfloat16 under the names of the Hugging Face format."""
+    from safetensors.torch import save_file
+
+    saved = torch.load(f"{args.out}/state.pt", weights_only=False)["model"]
+    tensors = {}
+    for name, tensor in saved.items():
+        parts = name.split(".")
+        if parts[0] == "layers":
+            block = "mlp." if parts[2] in ("gate_proj", "up_proj", "down_proj") else "self_attn."
+            parts[2] = parts[2] if parts[2].endswith("layernorm") else block + parts[2]
+        tensors["model." + ".".join(parts)] = tensor.to(torch.bfloat16).contiguous()
+    os.makedirs(args.to, exist_ok=True)
+    save_file(tensors, f"{args.to}/model.safetensors", metadata={"format": "pt"})
+    for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"]:
+        with open(f"{args.out}/{name}") as source, open(f"{args.to}/{name}", "w") as target:
+            target.write(source.read())
+    with open(f"{args.out}/config.json") as file:
+        write_json(f"{args.to}/config.json", {**json.load(file), "torch_dtype": "bfloat16"})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["tokenizer", "train", "export"])
+    parser.add_argument("--program", default="target/release/trimkv-trace", help="command that generates documents")
+    parser.add_argument("--out", required=True, help="folder of the tokenizer and the training state")
+    parser.add_argument("--to", help="folder that export writes")
+    parser.add_argument("--stages", default="256:1000:0.1:0",
+                        help="LENGTH:STEPS:STORY:IDLE,... with the weights of the stories' tokens (those of answers weigh 1) "
+                        "and of what idle attention writes")
+    parser.add_argument("--step-tokens", type=int, default=4096)
+    parser.add_argument("--lr", type=float, default=0.02, help="of Muon; a fifth of it for AdamW")
+    parser.add_argument("--decay", type=float, default=0.25, help="share of all steps over which the rate falls to zero")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    args = parser.parse_args()
+    {"tokenizer": train_tokenizer, "train": train, "export": export}[args.what](args)
+
+
+if __name__ == "__main__":
+    main()
