@@ -14,7 +14,7 @@ const FILES: &str = "trace files";
 const DECISIONS: &str = "cache decisions";
 const TENSORS: &str = "cache tensors";
 
-const PARTS: [Part; 16] = [
+const PARTS: [Part; 17] = [
     Part { name: "text::class", may_use: &[], may_touch: &[] },
     Part { name: "text", may_use: &["text::class"], may_touch: &["tokenizers", "minijinja", "std::fs"] },
     Part { name: VALUES, may_use: &[], may_touch: &[] },
@@ -40,12 +40,13 @@ const PARTS: [Part; 16] = [
     },
     Part {
         name: "training",
-        may_use: &[FILES, "text", "model", "corpus"],
+        may_use: &[FILES, "text", "model", "corpus", "training_log"],
         may_touch: &["candle", "polars", "safetensors", "std::fs"],
     },
+    Part { name: "training_log", may_use: &[FILES], may_touch: &["polars", "std::fs"] },
     Part { name: "analysis", may_use: &[VALUES, "text::class"], may_touch: &[] },
     Part { name: "synth", may_use: &[VALUES, "policy", DECISIONS, "text::class"], may_touch: &[] },
-    Part { name: "figures", may_use: &[VALUES, "analysis"], may_touch: &[] },
+    Part { name: "figures", may_use: &[VALUES, "analysis", "training_log"], may_touch: &[] },
     Part {
         name: "cli",
         may_use: &[
@@ -56,6 +57,7 @@ const PARTS: [Part; 16] = [
             "model",
             "engine",
             "training",
+            "training_log",
             "analysis",
             "synth",
             "figures",
