@@ -14,7 +14,7 @@
 //! - [`policy`] ranks tokens, [`cache`] applies the ranking: one pure ledger decides, the tensors follow it.
 //! - `model` and `engine` (feature `generate`) run a language model with retention gates and a bounded cache.
 //! - `corpus` makes the documents of the built-in model's world, and `evaluation` asks a model about them.
-//! - `training` (feature `generate`) learns the gates of a frozen model.
+//! - `training` (feature `generate`) learns the gates of a frozen model; `training_log` (feature `tables`) is what it tells.
 //! - [`analysis`] turns a trace into facts about heads. Slices in, values out.
 //! - `figures` (feature `view`) lays a trace out for paper. Slices in, bytes out.
 //! - `cli` (feature `tables`) is the command line; only its printer writes to the standard streams.
@@ -48,3 +48,5 @@ pub mod text;
 pub mod trace;
 #[cfg(feature = "generate")]
 pub mod training;
+#[cfg(feature = "tables")]
+pub mod training_log;

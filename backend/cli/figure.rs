@@ -15,19 +15,22 @@ use crate::figures::fig4::Fig4;
 use crate::figures::grid::Grid;
 use crate::figures::spec::{Brace, Format, Preset, SCHEMA, Spec, inches};
 use crate::figures::text::Text;
+use crate::figures::training::Training;
 use crate::figures::{FigureError, Plot, render, tex};
 use crate::text::class::TokenClass;
 use crate::trace::error::TraceError;
 use crate::trace::files::write_whole;
 use crate::trace::read::Trace;
+use crate::training_log::TrainingLog;
 
 /// `trimkv-trace figure`.
 #[derive(Debug, Args)]
 pub struct FigureArgs {
-    /// Which figure: fig4 (retention over kept), grid (every head) or text (one head's tokens in the prose)
-    #[arg(required_unless_present = "spec", value_parser = ["fig4", "grid", "text"])]
+    /// Which figure: fig4 (retention over kept), grid (every head), text (one head's tokens in the prose) or training
+    /// (losses, cache size and half-lives over the steps of a training)
+    #[arg(required_unless_present = "spec", value_parser = ["fig4", "grid", "text", "training"])]
     pub preset: Option<String>,
-    /// The trace's directory
+    /// The trace's directory; for training, the directory that train wrote
     #[arg(required_unless_present = "spec")]
     pub trace: Option<PathBuf>,
     /// File to write, ending in .pdf, .svg or .png; an older figure of that name is replaced
@@ -99,29 +102,43 @@ pub fn run(args: &FigureArgs, printer: &Printer) -> Result<()> {
     spec.output = output.file_name().unwrap_or_default().to_string_lossy().into_owned();
     spec.check()?;
 
-    let trace = Trace::open(&trace_path)?;
-    let run = trace.manifest.id.clone();
-    if args.spec.is_some() && !spec.run.is_empty() && spec.run != run {
-        let path = trace_path.display();
-        printer.warning(&format!("the figure was made from run {}, and {path} holds run {run}", spec.run));
-    }
-    spec.trace = relative(&home, &trace_path);
-    spec.run = run;
-    let (manifest, recording) = (&trace.manifest, &trace.recording);
+    let made_before = args.spec.is_some() && !spec.run.is_empty();
+    // What the figure is made of is known by its run from here on.
+    let settle = |spec: &mut Spec, run: String| {
+        if made_before && spec.run != run {
+            let path = trace_path.display();
+            printer.warning(&format!("the figure was made from run {}, and {path} holds run {run}", spec.run));
+        }
+        spec.trace = relative(&home, &trace_path);
+        spec.run = run;
+    };
+    let open = |spec: &mut Spec| -> Result<Trace> {
+        let trace = Trace::open(&trace_path)?;
+        settle(spec, trace.manifest.id.clone());
+        Ok(trace)
+    };
     let told = |error| at(&trace_path, error);
     match spec.preset {
         Preset::Fig4 => {
-            let plot = Fig4::new(&mut spec, manifest, recording).map_err(told)?;
+            let trace = open(&mut spec)?;
+            let plot = Fig4::new(&mut spec, &trace.manifest, &trace.recording).map_err(told)?;
             write_all(&plot, format, &spec, &output)?;
         }
         Preset::Grid => {
-            let plot = Grid::new(&spec, manifest, recording).map_err(told)?;
+            let trace = open(&mut spec)?;
+            let plot = Grid::new(&spec, &trace.manifest, &trace.recording).map_err(told)?;
             write_all(&plot, format, &spec, &output)?;
         }
         Preset::Text => {
-            let plot = Text::new(&mut spec, manifest, recording).map_err(told)?;
+            let trace = open(&mut spec)?;
+            let plot = Text::new(&mut spec, &trace.manifest, &trace.recording).map_err(told)?;
             warn_of_missing(&plot.missing_characters(), printer);
             write_all(&plot, format, &spec, &output)?;
+        }
+        Preset::Training => {
+            let log = TrainingLog::open(&trace_path)?;
+            settle(&mut spec, log.name());
+            write_all(&Training::new(&spec, log)?, format, &spec, &output)?;
         }
     }
     printer.line(&output.display().to_string());

@@ -20,9 +20,9 @@ use crate::model::load::{Checkpoint, Loaded, Wanted};
 use crate::training::capacity::{CapacityScope, Normalisation};
 use crate::training::checkpoint::{Description, SavedState};
 use crate::training::documents::{Document, Reader};
-use crate::training::log::LogRow;
 use crate::training::settings::{LossOn, Settings};
 use crate::training::trainer::Trainer;
+use crate::training_log::LogRow;
 
 const EXAMPLES: &str = "\
 Examples:

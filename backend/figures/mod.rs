@@ -1,4 +1,4 @@
-//! Figures for papers: PDF, SVG and PNG of a trace, the same bytes every time.
+//! Figures for papers: PDF, SVG and PNG of a trace or of a training, the same bytes every time.
 //!
 //! A preset is a [`Plot`]: it lays itself out in points from plain values, then draws on any [`paint::Painter`] through
 //! plotters. Axes and labels are vectors; a matrix is one small lossless bitmap ([`raster`]) that readers must not
@@ -7,6 +7,7 @@
 pub mod axis;
 pub mod choose;
 pub mod colour;
+pub mod curves;
 pub mod fig4;
 pub mod font;
 pub mod grid;
@@ -17,6 +18,7 @@ pub mod sheet;
 pub mod spec;
 pub mod tex;
 pub mod text;
+pub mod training;
 pub mod triangle;
 
 use paint::pdf;

@@ -22,6 +22,8 @@ pub enum Preset {
     Grid,
     /// The text, kept tokens bold and blue: the paper's Figure 21.
     Text,
+    /// Losses, soft cache size, half-lives and learning rate of a training of gates.
+    Training,
 }
 
 /// Kind of file.
@@ -77,7 +79,7 @@ impl FromStr for Brace {
     }
 }
 
-/// Everything that decides a figure's bytes, given the trace.
+/// Everything that decides a figure's bytes, given the trace or the log of a training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
@@ -85,9 +87,9 @@ pub struct Spec {
     pub schema: String,
     /// Which figure.
     pub preset: Preset,
-    /// The trace, from the directory of the spec.
+    /// The trace, or the directory of a training, from the directory of the spec.
     pub trace: String,
-    /// The run's name, to tell when something else stands there now.
+    /// The run's name, or the steps of a training, to tell when something else stands there now.
     #[serde(default)]
     pub run: String,
     /// File name of the figure; its ending is the format.

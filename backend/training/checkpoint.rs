@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::error::TrainingError;
-use super::log::{self, LogRow};
 use super::optimiser::Parameter;
 use super::settings::Settings;
 use crate::model::gate::ParameterSpec;
 use crate::model::pth::writer;
+use crate::training_log::{self, LogRow};
 
 /// Name of the configuration.
 const CONFIG: &str = "config.json";
@@ -125,7 +125,7 @@ fn write_files(
     write_whole(&directory.join(SAFETENSORS), &gates_bytes(specs, state, directory)?)?;
     write_whole(&directory.join(PTH), &pth.into_inner())?;
     if !rows.is_empty() {
-        log::write(directory, rows)?;
+        training_log::write(directory, rows)?;
     }
     // Last, so that a state is never ahead of its log.
     write_whole(&directory.join(STATE), &state_bytes(specs, state, directory)?)?;

@@ -17,7 +17,6 @@ pub mod checkpoint;
 pub mod documents;
 pub mod error;
 pub mod gates;
-pub mod log;
 pub mod objective;
 pub mod optimiser;
 pub mod schedule;

@@ -13,6 +13,7 @@ use crate::model::decoder::pullback::{LayerInput, LayerInputGradient};
 use crate::model::gate::GateInput;
 use crate::model::real::{Real, with_slice};
 use crate::model::rotary::Rotation;
+use crate::training_log::LayerFacts;
 
 /// Bytes of projections that a forward pass keeps for the backward pass; beyond it they are computed again.
 const KEPT_BYTES: usize = 1 << 30;
@@ -51,17 +52,6 @@ pub struct Outcome {
     pub gradients: Gradients,
     /// What its gates did, layer by layer.
     pub layers: Vec<LayerFacts>,
-}
-
-/// What one layer's gates did on a document.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct LayerFacts {
-    /// Mean over heads and steps of the soft cache size.
-    pub soft_size: f64,
-    /// Mean over heads of the soft cache size at the document's end.
-    pub last_soft_size: f64,
-    /// Mean over heads and tokens of the natural log of the half-life in tokens.
-    pub log_half_life: f64,
 }
 
 /// What a layer's forward pass leaves for its backward pass.

@@ -13,13 +13,13 @@ use super::checkpoint::{self, Description, SavedState, State};
 use super::documents::{Document, rows_of_step};
 use super::error::TrainingError;
 use super::gates::{TrainableGates, initial};
-use super::log::{self, LogRow};
 use super::optimiser::{Parameter, clip, norm};
 use super::settings::Settings;
-use super::student::{LayerFacts, Lesson, Outcome, Student};
+use super::student::{Lesson, Outcome, Student};
 use crate::model::decoder::Decoder;
 use crate::model::gate::{ParameterSpec, parameter_specs};
 use crate::model::load::{OpenedGates, hex};
+use crate::training_log::{self, LayerFacts, LogRow};
 
 /// Steps before a loss can be called a spike: the first losses of a run say little.
 const SETTLED: u64 = 20;
@@ -84,7 +84,7 @@ impl<'a> Trainer<'a> {
         }
         let gates = make_gates(model, &settings, &initial(&specs, 0.0, 0), directory)?;
         gates.set(&values(&state))?;
-        let rows = if state.step == 0 { Vec::new() } else { log::read(directory, state.step)? };
+        let rows = if state.step == 0 { Vec::new() } else { training_log::read(directory, state.step)? };
         Self::assemble(model, documents, gates, state, rows)
     }
 

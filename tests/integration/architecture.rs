@@ -42,12 +42,13 @@ const PARTS: [Part; 17] = [
     },
     Part {
         name: "training",
-        may_use: &[FILES, "text", "model", "corpus"],
+        may_use: &[FILES, "text", "model", "corpus", "training_log"],
         may_touch: &["candle", "polars", "safetensors", "std::fs"],
     },
+    Part { name: "training_log", may_use: &[FILES], may_touch: &["polars", "std::fs"] },
     Part { name: "analysis", may_use: &[VALUES, "text::class"], may_touch: &[] },
     Part { name: "synth", may_use: &[VALUES, "policy", DECISIONS, "text::class"], may_touch: &[] },
-    Part { name: "figures", may_use: &[VALUES, "analysis"], may_touch: &[] },
+    Part { name: "figures", may_use: &[VALUES, "analysis", "training_log"], may_touch: &[] },
     Part {
         name: RECOVERY,
         may_use: &[VALUES, "policy", DECISIONS, "text::class", "analysis", "synth"],
@@ -63,6 +64,7 @@ const PARTS: [Part; 17] = [
             "model",
             "engine",
             "training",
+            "training_log",
             "analysis",
             "synth",
             "figures",

@@ -11,6 +11,7 @@ use trimkv_trace::trace::grid::Grid;
 use trimkv_trace::trace::manifest::Manifest;
 use trimkv_trace::trace::recording::Recording;
 use trimkv_trace::trace::step::{Eviction, KvHead};
+use trimkv_trace::training_log::{self, LayerFacts, LogRow};
 
 use crate::run::Folder;
 
@@ -204,4 +205,82 @@ fn a_trace_without_gates_has_no_retention_but_has_its_cache() {
     folder.refusal(&["figure", "fig4", "trace", "-o", "f.pdf"], &["no log_beta", "grid or text"]);
     folder.refusal(&["figure", "text", "trace", "-o", "f.pdf"], &["no text"]);
     folder.run(&["figure", "grid", "trace", "-o", "f.pdf"]).done();
+}
+
+/// A training of 7 steps and 3 layers. The capacity loss is 0 at first, which a logarithmic axis must survive.
+fn training() -> (Folder, Vec<LogRow>) {
+    let layers = |step: u32| {
+        let layer = |layer: u32| LayerFacts {
+            soft_size: f64::from(90.5 - 7.25 * step as f32),
+            last_soft_size: f64::from(120.0 - 11.0 * step as f32 + layer as f32),
+            log_half_life: f64::from(7.0 - 0.3 * step as f32 - 0.7 * layer as f32),
+        };
+        (0..3).map(layer).collect()
+    };
+    let row = |step: u32| LogRow {
+        step,
+        kl: 0.3 / step as f32,
+        ntp: 2.0 - 0.1 * step as f32,
+        capacity: 0.7 * (step - 1) as f32,
+        total: 1.0,
+        rate: 2e-4 * step as f32,
+        gradient_norm: 1.0,
+        tokens: 512,
+        seconds: step as f32,
+        layers: layers(step),
+    };
+    let rows: Vec<LogRow> = (1..=7).map(row).collect();
+    let folder = Folder::new();
+    fs::create_dir(folder.path("gates")).unwrap();
+    folder.write("gates/config.json", "{\"memory_size\": 29, \"buffer_size\": 8}");
+    training_log::write(&folder.path("gates"), &rows).unwrap();
+    (folder, rows)
+}
+
+#[test]
+fn a_training_is_drawn_from_its_log() {
+    let (folder, rows) = training();
+    for ending in ["pdf", "svg", "png"] {
+        let output = format!("f.{ending}");
+        folder.run(&["figure", "training", "gates", "-o", &output]).done();
+        let first = fs::read(folder.path(&output)).unwrap();
+        folder.run(&["figure", "--spec", "f.json"]).done();
+        assert!(fs::read(folder.path(&output)).unwrap() == first, "{ending} differs from one time to the next");
+    }
+    let svg = fs::read_to_string(folder.path("f.svg")).unwrap();
+    for label in ["KL", "next token", "capacity", "budget M = 29", "layer 0", "half-life, tokens", "learning rate"] {
+        assert!(svg.contains(&format!("aria-label=\"{label}\"")), "{label}");
+    }
+    let csv = fs::read_to_string(folder.path("f.csv")).unwrap();
+    let (head, body) = csv.split_once('\n').unwrap();
+    assert!(head.ends_with("learning_rate,log_half_life_0,log_half_life_1,log_half_life_2"), "{head}");
+    let read: Vec<Vec<f32>> =
+        body.lines().map(|line| line.split(',').map(|cell| cell.parse().unwrap()).collect()).collect();
+    let logged = rows.iter().map(|row| {
+        let [soft, last] = [row.soft_size(), row.last_soft_size()];
+        let steps = [row.step as f32, row.kl, row.ntp, row.capacity, soft, last, row.rate];
+        steps.into_iter().chain(row.layers.iter().map(|layer| layer.log_half_life as f32)).collect::<Vec<f32>>()
+    });
+    assert_eq!(read, logged.collect::<Vec<_>>());
+    assert!(fs::read_to_string(folder.path("f.tex")).unwrap().contains("budget M = 29 tokens per KV head"));
+}
+
+#[test]
+fn a_training_without_a_log_is_refused() {
+    let (folder, rows) = training();
+    let refuse = |words: &[&str]| {
+        folder.refusal(&["figure", "training", "gates", "-o", "f.pdf"], words);
+        assert!(!folder.path("f.pdf").exists() && !folder.path("f.json").exists());
+    };
+    folder.write("gates/config.json", "{}");
+    refuse(&["config.json", "memory_size"]);
+    folder.write("gates/config.json", "{\"memory_size\": 29}");
+    training_log::write(&folder.path("gates"), &[]).unwrap();
+    refuse(&["gates", "is empty"]);
+    training_log::write(&folder.path("gates"), &rows).unwrap();
+    fs::copy(folder.path("gates/training_layers.parquet"), folder.path("gates/training.parquet")).unwrap();
+    refuse(&["training.parquet", "no column kl"]);
+    fs::remove_file(folder.path("gates/training.parquet")).unwrap();
+    refuse(&["gates has no training.parquet", "trimkv-trace train"]);
+    folder.refusal(&["figure", "training", "gates", "-o", "f.pdf", "--width", "1in"], &["no training.parquet"]);
 }

@@ -114,10 +114,10 @@ fn training_shrinks_the_soft_cache_and_keeps_the_models_words() {
     let documents = documents(300);
     let trainer = run(&model, &documents, settings(), 30);
     let rows = trainer.rows();
-    let mean = |rows: &[trimkv_trace::training::log::LogRow], value: fn(&_) -> f32| {
+    let mean = |rows: &[trimkv_trace::training_log::LogRow], value: fn(&_) -> f32| {
         rows.iter().map(value).sum::<f32>() / rows.len() as f32
     };
-    let capacity: fn(&trimkv_trace::training::log::LogRow) -> f32 = |row| row.capacity;
+    let capacity: fn(&trimkv_trace::training_log::LogRow) -> f32 = |row| row.capacity;
     let [first, last] = [&rows[..5], &rows[25..]].map(|rows| mean(rows, capacity));
     println!("capacity {first} -> {last}, kl {} -> {}", rows[0].kl, rows[29].kl);
     assert!(last < 0.5 * first, "the capacity loss went from {first} to {last}");

@@ -1,19 +1,34 @@
-//! What happened at every step, as Parquet: `training.parquet`, one row per step, and `training_layers.parquet`, one per
-//! step and layer.
+//! What happened at every step of a training of gates, as Parquet: `training.parquet`, one row per step, and
+//! `training_layers.parquet`, one per step and layer (feature `tables`). It can be read without the code that trains.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use polars::prelude::{Column, DataFrame};
 
-use super::error::TrainingError;
-use super::student::LayerFacts;
+use serde::Deserialize;
+
 use crate::trace::columns::Table;
+use crate::trace::error::TraceError;
 use crate::trace::tables::{frame, read_parquet, write_parquet};
 
 /// Name of the table of steps.
 pub const STEPS: &str = "training.parquet";
 /// Name of the table of steps and layers.
 pub const LAYERS: &str = "training_layers.parquet";
+/// Name of the gates' configuration, which holds the budget.
+const CONFIG: &str = "config.json";
+
+/// What one layer's gates did on a document.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LayerFacts {
+    /// Mean over heads and steps of the soft cache size.
+    pub soft_size: f64,
+    /// Mean over heads of the soft cache size at the document's end.
+    pub last_soft_size: f64,
+    /// Mean over heads and tokens of the natural log of the half-life in tokens.
+    pub log_half_life: f64,
+}
 
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,9 +81,9 @@ impl LogRow {
 ///
 /// # Errors
 /// When they cannot be written.
-pub fn write(directory: &Path, rows: &[LogRow]) -> Result<(), TrainingError> {
+pub fn write(directory: &Path, rows: &[LogRow]) -> Result<(), TraceError> {
     write_parquet(&directory.join(LAYERS), [layers(rows)])?;
-    Ok(write_parquet(&directory.join(STEPS), [steps(rows)])?)
+    write_parquet(&directory.join(STEPS), [steps(rows)])
 }
 
 fn steps(rows: &[LogRow]) -> DataFrame {
@@ -110,7 +125,7 @@ fn layers(rows: &[LogRow]) -> DataFrame {
 ///
 /// # Errors
 /// When one is missing or damaged.
-pub fn read(directory: &Path, last: u64) -> Result<Vec<LogRow>, TrainingError> {
+pub fn read(directory: &Path, last: u64) -> Result<Vec<LogRow>, TraceError> {
     let path = directory.join(STEPS);
     let steps = read_parquet(&path)?;
     let steps = Table::new(&steps, &path);
@@ -150,4 +165,90 @@ pub fn read(directory: &Path, last: u64) -> Result<Vec<LogRow>, TrainingError> {
         }
     }
     Ok(rows)
+}
+
+/// Why the log of a training cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// No log.
+    #[error("{} has no {STEPS}, the log of a training; name the directory that trimkv-trace train wrote", .0.display())]
+    Missing(PathBuf),
+    /// A log of no steps, or of no layers.
+    #[error("the log of the training in {} is empty; train at least one step", .0.display())]
+    Empty(PathBuf),
+    /// Tables that do not belong together.
+    #[error("{}: step {step} has {found} layers in {LAYERS} and the first has {expected}; train again into a new directory", directory.display())]
+    Layers {
+        /// The directory.
+        directory: PathBuf,
+        /// The step.
+        step: u32,
+        /// Its layers.
+        found: usize,
+        /// Layers of the first step.
+        expected: usize,
+    },
+    /// No configuration, or one that is damaged.
+    #[error("{}: {problem}; name the directory that trimkv-trace train wrote", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The tables.
+    #[error(transparent)]
+    Table(#[from] TraceError),
+}
+
+/// A training as its directory tells of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingLog {
+    /// Tokens that the gates learnt to keep per KV head: `memory_size` of `config.json`.
+    pub budget: u32,
+    /// At least one step; all have equally many layers, at least one.
+    pub rows: Vec<LogRow>,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    memory_size: u32,
+}
+
+impl TrainingLog {
+    /// Opens the log in the directory of a checkpoint.
+    ///
+    /// # Errors
+    /// When there is no log, it is empty or damaged, has other columns, or the configuration lacks the budget.
+    pub fn open(directory: &Path) -> Result<Self, LogError> {
+        if !directory.join(STEPS).is_file() {
+            return Err(LogError::Missing(directory.to_owned()));
+        }
+        let rows = read(directory, u64::MAX)?;
+        let expected = rows.first().map_or(0, |row| row.layers.len());
+        if expected == 0 {
+            return Err(LogError::Empty(directory.to_owned()));
+        }
+        if let Some(row) = rows.iter().find(|row| row.layers.len() != expected) {
+            let (directory, step, found) = (directory.to_owned(), row.step, row.layers.len());
+            return Err(LogError::Layers { directory, step, found, expected });
+        }
+        let path = directory.join(CONFIG);
+        let problem = |problem: String| LogError::Config { path: path.clone(), problem };
+        let text = fs::read_to_string(&path).map_err(|error| problem(format!("it cannot be read ({error})")))?;
+        let Config { memory_size } =
+            serde_json::from_str(&text).map_err(|error| problem(format!("it is no gates' configuration ({error})")))?;
+        Ok(Self { budget: memory_size, rows })
+    }
+
+    /// The first and the last step.
+    pub fn steps(&self) -> [u32; 2] {
+        [self.rows.first(), self.rows.last()].map(|row| row.map_or(0, |row| row.step))
+    }
+
+    /// A training has no name and goes by its steps, so that one that went on since is told apart.
+    pub fn name(&self) -> String {
+        let [first, last] = self.steps();
+        format!("steps {first} to {last}")
+    }
 }
