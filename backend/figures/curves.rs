@@ -126,9 +126,9 @@ impl Panel {
         let tick = Label::new(small(font));
         sheet.label(self.title, [at.x, at.y - 1.8 * font], Label::new(font).bold())?;
         self.draw_legend(sheet, [at.x, at.y - 0.8 * font], font)?;
-        let bottom = at.y + at.height;
+        let (bottom, range) = (at.y + at.height, self.range());
         for value in self.ticks() {
-            let y = self.y(value, at);
+            let y = self.y(value, range, at);
             sheet.line(&[[at.x - TICK, y], [at.x, y]], AXIS)?;
             sheet.label(&tick_text(value), [at.x - TICK - 1.5, y], tick.ending().level())?;
         }
@@ -149,19 +149,22 @@ impl Panel {
         sheet.line(&[[at.x, at.y], [at.x, bottom], [at.x + at.width, bottom]], AXIS)
     }
 
-    fn y(&self, value: f64, at: Frame) -> f32 {
+    fn y(&self, value: f64, range: [f64; 2], at: Frame) -> f32 {
         let scaled = |value: f64| if self.scale == Scale::Log { value.log10() } else { value };
-        let [low, high] = self.range().map(scaled);
+        let [low, high] = range.map(scaled);
         at.y + at.height * (1.0 - ((scaled(value) - low) / (high - low)) as f32)
     }
 
     /// Unbroken pieces of a curve on paper. Where many steps share a column, only its extremes stay.
     fn runs(&self, curve: &Curve, steps: [u32; 2], at: Frame) -> Vec<Vec<[f32; 2]>> {
+        let range = self.range();
         let places = curve.points.split(|point| !self.is_plotted(point.1)).filter(|run| !run.is_empty());
         places
             .map(|run| {
-                let run: Vec<[f32; 2]> =
-                    run.iter().map(|&(step, value)| [x(f64::from(step), steps, at), self.y(value, at)]).collect();
+                let run: Vec<[f32; 2]> = run
+                    .iter()
+                    .map(|&(step, value)| [x(f64::from(step), steps, at), self.y(value, range, at)])
+                    .collect();
                 thin(&run)
             })
             .collect()
@@ -280,6 +283,6 @@ mod tests {
         let runs = panel.runs(&panel.curves[0], [1, 50_000], AT);
         assert!(runs[0].len() < 1700, "{}", runs[0].len());
         let top = runs[0].iter().map(|point| point[1]).fold(f32::INFINITY, f32::min);
-        assert_eq!(top, panel.y(9.0, AT));
+        assert_eq!(top, panel.y(9.0, panel.range(), AT));
     }
 }
