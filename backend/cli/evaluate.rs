@@ -200,17 +200,15 @@ fn exam<'a>(loaded: &'a Loaded, protocol: Protocol, cells: &'a [Cell]) -> Result
     Ok(Exam { model: &loaded.model, tokenizer, template, protocol, cells })
 }
 
+/// How one document went in every cell, and its prompt's tokens.
+type Taken = (Vec<Outcome>, usize);
+
 /// Examines all documents, on as many threads as there are cores.
-fn examine(
-    exam: &Exam<'_>,
-    documents: &[(Family, Document)],
-    printer: &Printer,
-    what: &str,
-) -> Result<Vec<(Vec<Outcome>, usize)>> {
+fn examine(exam: &Exam<'_>, documents: &[(Family, Document)], printer: &Printer, what: &str) -> Result<Vec<Taken>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(documents.len().max(1));
     let done = AtomicUsize::new(0);
     let bar = printer.progress(documents.len() as u64, what);
-    let shard = |first: usize| -> Result<Vec<(usize, (Vec<Outcome>, usize))>> {
+    let shard = |first: usize| -> Result<Vec<(usize, Taken)>> {
         let own = documents.iter().enumerate().skip(first).step_by(threads);
         own.map(|(index, (_, document))| {
             let taken = exam.take(document)?;

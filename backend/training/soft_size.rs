@@ -2,7 +2,7 @@
 //! section 4).
 //!
 //! Time is O(tokens^2), memory O(tokens). One step multiplies every weight by its beta, which is far cheaper than an
-//! exponential; every [`RENEWED`] steps the weights are computed anew, so that rounding does not add up.
+//! exponential; every `RENEWED` steps the weights are computed anew, so that rounding does not add up.
 
 use crate::model::real::{Real, sum};
 

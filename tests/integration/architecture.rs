@@ -16,7 +16,7 @@ const TENSORS: &str = "cache tensors";
 /// Tests: what `synth` plants, `analysis` must find. Neither uses the other.
 const RECOVERY: &str = "recovery of planted roles";
 
-const PARTS: [Part; 17] = [
+const PARTS: [Part; 18] = [
     Part { name: "text::class", may_use: &[], may_touch: &[] },
     Part { name: "text", may_use: &["text::class"], may_touch: &["tokenizers", "minijinja", "std::fs"] },
     Part { name: VALUES, may_use: &[], may_touch: &[] },

@@ -10,8 +10,10 @@ work=${1:?name a folder for the work}
 program=target/release/trimkv-trace
 here=backend/model/builtin/make
 
-# The stages that the weights in the repository went through: tokens of a document, steps, weight of its story.
-stages=256:1400:0.1,256:600:0.3,512:1500:0.3,1024:700:0.3,2048:150:0.3
+# The stages that the weights in the repository went through: tokens of a document, steps, weight of its story, weight of
+# what idle attention writes.
+stages=256:1400:0.1:0,256:600:0.3:0,512:1100:0.3:0,128:100:0.3:0.1,128:100:0.3:1.0,512:250:0.3:0.1
+stages=$stages,1024:50:0.3:0.1,512:350:0.2:0,1024:200:0.2:0,2048:70:0.2:0
 
 mkdir -p "$work"
 cargo build --release
@@ -22,16 +24,21 @@ fi
 python="$work/venv/bin/python"
 
 [ -f "$work/state/tokenizer.json" ] || "$python" $here/pretrain.py tokenizer --program $program --out "$work/state"
-"$python" $here/pretrain.py train --program $program --out "$work/state" --stages $stages --compile --bf16
+"$python" $here/pretrain.py train --program $program --out "$work/state" --stages $stages --decay 0.14 --compile --bf16
 "$python" $here/pretrain.py export --out "$work/state" --to "$work/base"
 
 for seed in 1 2 3; do
-  [ -f "$work/gates-$seed/trimkv_weights.pth" ] || $program train --data builtin --model "$work/base" --loss-on answers --seed $seed -o "$work/gates-$seed"
+  [ -d "$work/gates-$seed" ] || $program train --data builtin --max-documents 1200 --loss-on answers --model "$work/base" \
+    --budget 32 --buffer 8 --steps 200 --seed $seed -o "$work/gates-$seed"
 done
 
-$program evaluate --model "$work/base" --gates "$work/gates-1,$work/gates-2,$work/gates-3" | tee "$work/tables.md"
+$program evaluate --model "$work/base" --gates "$work/gates-1,$work/gates-2,$work/gates-3" \
+  --budgets 16,32,48,64,96,128,192 | tee "$work/tables.md"
 
 if [ "${2:-}" = --install ]; then
   cp "$work"/base/* backend/model/builtin/
-  cp "$work"/gates-1/{config.json,trimkv_weights.pth} backend/model/builtin/gates/
+  cp "$work"/gates-1/trimkv_weights.pth backend/model/builtin/gates/
+  # The base goes by its name inside the program, and the gates recommend the budget at which they answer well.
+  sed -e 's|"base_model": .*|"base_model": "builtin",|' -e 's/"memory_size": .*/"memory_size": 64,/' \
+    -e 's/"buffer_size": .*/"buffer_size": 16,/' "$work/gates-1/config.json" > backend/model/builtin/gates/config.json
 fi
