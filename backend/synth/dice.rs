@@ -1,5 +1,7 @@
 //! Seeded draws that do not depend on the order in which they are asked for.
 
+use crate::policy::random::mix;
+
 /// A draw for every (seed, place), by the finaliser of SplitMix64 (Steele, Lea and Flood 2014).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dice(u64);
@@ -30,13 +32,6 @@ impl Dice {
     pub fn pick<T: Copy>(self, from: &[T]) -> T {
         from[(self.even() * from.len() as f64) as usize]
     }
-}
-
-fn mix(state: u64) -> u64 {
-    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
