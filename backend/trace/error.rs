@@ -105,10 +105,6 @@ impl TraceError {
     pub fn write_table(path: &Path, error: &PolarsError) -> Self {
         match error {
             PolarsError::IO { error, .. } => Self::write(path, error),
-            // Parquet's own errors carry the system's message as text only.
-            other if other.to_string().contains("No space left") => {
-                Self::DiskFull(path.parent().unwrap_or(path).to_owned())
-            }
             other => Self::Write { path: path.to_owned(), problem: first_line(other) },
         }
     }

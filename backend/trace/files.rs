@@ -60,6 +60,43 @@ pub fn write_whole<T>(
     })
 }
 
+/// Passes writes on, and remembers the system's first complaint: encoders of tables tell it in words of their own.
+pub struct Remembering<W> {
+    inner: W,
+    complaint: Option<io::Error>,
+}
+
+impl<W: Write> Remembering<W> {
+    /// Writes to `inner`.
+    pub fn new(inner: W) -> Self {
+        Self { inner, complaint: None }
+    }
+
+    /// The first error, if there was one.
+    pub fn into_complaint(self) -> Option<io::Error> {
+        self.complaint
+    }
+
+    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        done.inspect_err(|error| {
+            let again = || error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+            self.complaint.get_or_insert_with(again);
+        })
+    }
+}
+
+impl<W: Write> Write for Remembering<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let done = self.inner.write(bytes);
+        self.note(done)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = self.inner.flush();
+        self.note(done)
+    }
+}
+
 /// CRC-32 of a file.
 ///
 /// # Errors

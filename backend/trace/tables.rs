@@ -1,6 +1,7 @@
 //! The columns of the trace's tables, and Parquet files of them.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use polars::prelude::*;
 
 use super::error::TraceError;
-use super::files::write_whole;
+use super::files::{Remembering, write_whole};
 use super::grid::Grid;
 use super::manifest::SCHEMA;
 use super::recording::{CutRow, Recording, StepRow};
@@ -135,28 +136,34 @@ pub fn attention(recording: &Recording, layer: u16) -> DataFrame {
 /// # Errors
 /// When the file cannot be written.
 pub fn write_parquet(path: &Path, frames: impl IntoIterator<Item = DataFrame>) -> Result<(), TraceError> {
-    let failed = |error: PolarsError| TraceError::write_table(path, &error);
+    let mut frames = frames.into_iter();
+    let Some(first) = frames.next() else {
+        return Err(TraceError::Write { path: path.to_owned(), problem: "a table needs a schema".to_owned() });
+    };
     write_whole(path, |file| {
-        let mut frames = frames.into_iter();
-        let Some(first) = frames.next() else {
-            return Err(TraceError::Write { path: path.to_owned(), problem: "a table needs a schema".to_owned() });
-        };
-        let metadata = KeyValueMetadata::from_static(vec![
-            ("schema".to_owned(), SCHEMA.to_owned()),
-            ("ARROW:schema".to_owned(), arrow_schema(&first).map_err(failed)?),
-        ]);
-        let mut writer = ParquetWriter::new(file)
-            .with_compression(ParquetCompression::Zstd(None))
-            .with_key_value_metadata(Some(metadata))
-            .batched(first.schema())
-            .map_err(failed)?;
-        for mut frame in std::iter::once(first).chain(frames) {
-            frame.rechunk_mut();
-            writer.write_batch(&frame).map_err(failed)?;
+        let mut file = Remembering::new(file);
+        let encoded = encode(&mut file, first, frames);
+        match file.into_complaint() {
+            Some(error) => Err(TraceError::write(path, &error)),
+            None => encoded.map_err(|error| TraceError::write_table(path, &error)),
         }
-        writer.finish().map_err(failed)?;
-        Ok(())
     })
+}
+
+fn encode(file: impl Write, first: DataFrame, others: impl Iterator<Item = DataFrame>) -> PolarsResult<()> {
+    let metadata = KeyValueMetadata::from_static(vec![
+        ("schema".to_owned(), SCHEMA.to_owned()),
+        ("ARROW:schema".to_owned(), arrow_schema(&first)?),
+    ]);
+    let mut writer = ParquetWriter::new(file)
+        .with_compression(ParquetCompression::Zstd(None))
+        .with_key_value_metadata(Some(metadata))
+        .batched(first.schema())?;
+    for mut frame in std::iter::once(first).chain(others) {
+        frame.rechunk_mut();
+        writer.write_batch(&frame)?;
+    }
+    writer.finish().map(drop)
 }
 
 /// What readers that know Arrow are told about a frame's types. polars alone would tell them of its string views, which
