@@ -238,7 +238,7 @@ fn examine(exam: &Exam<'_>, documents: &[(Family, Document)], printer: &Printer,
 
 /// Mean attention on token 0 per head, over the first few documents of each family.
 fn attention_on_first(exam: &Exam<'_>, documents: &[(Family, Document)], families: &[Family]) -> Result<Vec<f64>> {
-    let mut sums = vec![0.0; exam.shape().heads()];
+    let mut sums = vec![0.0; exam.model.shape().heads()];
     let mut count = 0.0;
     for family in families {
         for (_, document) in documents.iter().filter(|(other, _)| other == family).take(SINK_DOCUMENTS) {

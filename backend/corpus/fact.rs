@@ -73,53 +73,48 @@ pub struct Facts {
     pub asked: Vec<Asked>,
 }
 
+impl Facts {
+    fn none() -> Self {
+        Self { sentences: Vec::new(), asked: Vec::new() }
+    }
+
+    /// Tells one of `count` like facts, and asks for it: the answer is the sentence itself.
+    fn tell(&mut self, family: Family, told: String, question: String, count: usize) {
+        self.asked.push(Asked { family, question, answer: format!("Answer: {told}"), guess: 1.0 / count as f64 });
+        self.sentences.push(told);
+    }
+}
+
 /// `count` people with a code each.
 pub fn codes(count: usize, rng: &mut impl Rng) -> Facts {
-    let mut facts = Facts { sentences: Vec::new(), asked: Vec::new() };
+    let mut facts = Facts::none();
     for name in NAMES.choose_multiple(rng, count) {
         let [a, b, c] = std::array::from_fn(|_| rng.random_range(0..10u8));
-        facts.sentences.push(format!("The code of {name} is {a} {b} {c}."));
-        facts.asked.push(Asked {
-            family: Family::Codes,
-            question: format!("What is the code of {name}?"),
-            answer: format!("Answer: The code of {name} is {a} {b} {c}."),
-            guess: 1.0 / count as f64,
-        });
+        let told = format!("The code of {name} is {a} {b} {c}.");
+        facts.tell(Family::Codes, told, format!("What is the code of {name}?"), count);
     }
     facts
 }
 
 /// `count` people at a place each, no two at the same.
 pub fn places(count: usize, rng: &mut impl Rng) -> Facts {
-    let mut facts = Facts { sentences: Vec::new(), asked: Vec::new() };
+    let mut facts = Facts::none();
     let mut places = PLACES;
     places.shuffle(rng);
     for (name, place) in NAMES.choose_multiple(rng, count).zip(places) {
-        let told = format!("{name} is in the {place}.");
-        facts.asked.push(Asked {
-            family: Family::Places,
-            question: format!("Where is {name}?"),
-            answer: format!("Answer: {told}"),
-            guess: 1.0 / count as f64,
-        });
-        facts.sentences.push(told);
+        facts.tell(Family::Places, format!("{name} is in the {place}."), format!("Where is {name}?"), count);
     }
     facts
 }
 
 /// `count` people with a step of the work each.
 pub fn steps(count: usize, rng: &mut impl Rng) -> Facts {
-    let mut facts = Facts { sentences: Vec::new(), asked: Vec::new() };
+    let mut facts = Facts::none();
     for name in NAMES.choose_multiple(rng, count) {
         let action = ACTIONS.choose(rng).copied().unwrap_or_default();
         let thing = THINGS.choose(rng).copied().unwrap_or_default();
-        facts.sentences.push(format!("The step of {name} is {action} {thing}."));
-        facts.asked.push(Asked {
-            family: Family::Steps,
-            question: format!("What is the step of {name}?"),
-            answer: format!("Answer: The step of {name} is {action} {thing}."),
-            guess: 1.0 / count as f64,
-        });
+        let told = format!("The step of {name} is {action} {thing}.");
+        facts.tell(Family::Steps, told, format!("What is the step of {name}?"), count);
     }
     facts
 }

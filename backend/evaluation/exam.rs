@@ -9,7 +9,6 @@ use crate::engine::generation::EngineError;
 use crate::model::decoder::{Decoder, Input, Want};
 use crate::policy::{Policy, PolicyKind};
 use crate::text::{ChatError, ChatTemplate, Message, Speaker, Specials, TextTokenizer, TokenizerError};
-use crate::trace::step::Shape;
 
 /// When the cache is cut while the prompt is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,11 +175,6 @@ impl Exam<'_> {
         // The first query can see nothing else, which says nothing about a sink.
         let later = (tokens.len() - 1).max(1) as f64;
         Ok(received.iter().map(|columns| (f64::from(columns[0]) - 1.0) / later).collect())
-    }
-
-    /// Layers and KV heads of the model.
-    pub fn shape(&self) -> Shape {
-        self.model.shape()
     }
 
     fn paper(&self, document: &Document) -> Result<Paper, ExamError> {

@@ -3,7 +3,7 @@
 #
 #   bash backend/model/builtin/make/make.sh WORK      # WORK keeps the state of every step; run it again to go on
 #
-# Needs Python 3.10 or newer with venv, and hours of CPU. What it makes is left in WORK; --install copies it into place.
+# Needs Python 3.10 or newer with venv, and two hours of two cores or more. What it makes is left in WORK; --install copies it into place.
 set -euo pipefail
 cd "$(dirname "$0")/../../../.."
 work=${1:?name a folder for the work}
