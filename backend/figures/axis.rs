@@ -14,7 +14,12 @@ pub fn linear_ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
         (first..=last).map(|n| n as f64 * step).collect::<Vec<_>>()
     };
     let steps = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0].map(|factor| ticks(factor * power));
-    steps.into_iter().find(|ticks| ticks.len() <= most.max(2)).unwrap_or_default()
+    let fits = steps.iter().position(|ticks| ticks.len() <= most.max(2)).unwrap_or(steps.len() - 1);
+    match (&steps[fits][..], fits.checked_sub(1).map(|finer| &steps[finer][..])) {
+        // One number alone gives no scale: the ends of the next finer step do.
+        ([] | [_], Some([first, .., last])) => vec![*first, *last],
+        (ticks, _) => ticks.to_vec(),
+    }
 }
 
 /// Powers of ten in `[low, high]`, thinned to at most `most`.
@@ -71,6 +76,13 @@ mod tests {
             let ticks = linear_ticks(0.0, high, 4);
             assert!((2..=4).contains(&ticks.len()) && ticks.iter().all(|&tick| tick <= high * 1.000_001), "{ticks:?}");
         }
+    }
+
+    #[test]
+    fn a_narrow_axis_still_names_two_numbers() {
+        assert_eq!(linear_ticks(0.0, 4115.0, 1), [0.0, 4000.0]);
+        assert_eq!(linear_ticks(0.0, 4115.0, 2), [0.0, 4000.0]);
+        assert_eq!(linear_ticks(0.0, 4115.0, 3), [0.0, 2000.0, 4000.0]);
     }
 
     #[test]
