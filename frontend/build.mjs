@@ -1,0 +1,53 @@
+// Bundles the dashboard into ../static, which the binary embeds. `--watch` rebuilds on change; `--tests` and `--browser`
+// bundle those tests for Node's own runner; `--check` fails when ../static is not what the sources give.
+import { readFile, readdir, rm } from "node:fs/promises";
+import { build, context } from "esbuild";
+
+const loader = { ".glsl": "text", ".rgb": "binary", ".woff2": "file" };
+const page = {
+  entryPoints: { app: "src/main.tsx" },
+  outdir: "../static",
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  jsx: "automatic",
+  jsxImportSource: "preact",
+  minify: true,
+  legalComments: "eof",
+  assetNames: "fonts/[name]",
+  loader,
+  logLevel: "warning",
+};
+
+async function tests(folder, out) {
+  await rm(out, { recursive: true, force: true });
+  const files = (await readdir(folder)).filter((name) => name.endsWith(".test.ts"));
+  await build({
+    ...page,
+    entryPoints: files.map((name) => `${folder}/${name}`),
+    outdir: out,
+    outExtension: { ".js": ".mjs" },
+    platform: "node",
+    packages: "external",
+    minify: false,
+    sourcemap: "inline",
+  });
+}
+
+async function check() {
+  const { outputFiles } = await build({ ...page, write: false });
+  for (const { path, contents } of outputFiles) {
+    const committed = await readFile(path).catch(() => undefined);
+    if (!committed || !committed.equals(contents)) {
+      console.error(`${path} is not what frontend/src gives; run \`npm run build\` in frontend/ and commit the result`);
+      process.exitCode = 1;
+    }
+  }
+}
+
+const [flag] = process.argv.slice(2);
+if (flag === "--watch") await (await context(page)).watch();
+else if (flag === "--tests") await tests("test", ".tests");
+else if (flag === "--browser") await tests("browser", ".browser");
+else if (flag === "--check") await check();
+else await build(page);

@@ -1,0 +1,9 @@
+declare module "*.glsl" {
+  const text: string;
+  export default text;
+}
+declare module "*.rgb" {
+  const bytes: Uint8Array;
+  export default bytes;
+}
+declare module "*.css";

@@ -1,0 +1,4 @@
+import type { Trace } from "../data/trace";
+export function HeadScreen(_: { trace: Trace }) {
+  return null;
+}

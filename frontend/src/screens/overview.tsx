@@ -1,0 +1,109 @@
+// S1: every head at once, what was run, and where in the depth which behaviour lives.
+import { useComputed } from "@preact/signals";
+import { useState } from "preact/hooks";
+import { here, type Trace } from "../data/trace";
+import { readFind, scoreNames, scoreOf } from "../state/finder";
+import { show, view } from "../state/view";
+import { DepthProfile } from "../views/depth_profile";
+import { HeadGrid } from "../views/head_grid";
+import { MapLegend } from "../views/legend";
+import { Panel, type TableData } from "../views/panel";
+import { RoleKey } from "../views/role_key";
+import { RunCard } from "../views/run_card";
+import { Scatter } from "../views/scatter";
+
+export function OverviewScreen({ trace }: { trace: Trace }) {
+  const scores = here(trace.heads) ?? [];
+  const names = scoreNames(scores);
+  const roles = [...new Set(scores.flatMap(({ role, also }) => [role, ...also]))];
+  const found = useComputed(() => readFind(view.value.find, roles, names));
+  const error = "error" in found.value ? found.value.error : undefined;
+  const test = "test" in found.value ? found.value.test : () => true;
+  const hits = Array.from({ length: trace.layers * trace.kvHeads }, (_, index) => ({
+    layer: Math.floor(index / trace.kvHeads),
+    head: index % trace.kvHeads,
+    scores: scores[index],
+  })).filter(test).length;
+  return (
+    <div class="overview">
+      <Panel
+        title="Heads"
+        hint="One square per layer and KV head: keys to the right, queries down. Colour is what the head still keeps."
+        tools={
+          <>
+            <Finder error={error} hits={hits} total={trace.layers * trace.kvHeads} />
+            <label class="field">
+              sort
+              <select value={view.value.sort} onChange={(event) => show({ sort: event.currentTarget.value })}>
+                <option value="place">layer and head</option>
+                {names.map((name) => (
+                  <option value={name}>{name.replaceAll("_", " ")}</option>
+                ))}
+              </select>
+            </label>
+          </>
+        }
+        class="heads"
+        table={() => headTable(trace, names)}
+      >
+        <HeadGrid trace={trace} test={test} onOpen={() => show({ screen: "head" })} />
+        <div class="grid-foot">
+          <MapLegend trace={trace} />
+          <RoleKey scores={scores} />
+        </div>
+      </Panel>
+      <aside class="side">
+        <RunCard trace={trace} />
+        <DepthProfile trace={trace} />
+        <Scatter trace={trace} names={names} />
+      </aside>
+    </div>
+  );
+}
+
+function Finder({ error, hits, total }: { error: string | undefined; hits: number; total: number }) {
+  const [typed, setTyped] = useState(view.value.find);
+  const { find } = view.value;
+  const [last, setLast] = useState(find);
+  if (find !== last) {
+    setLast(find);
+    if (find !== typed) setTyped(find);
+  }
+  return (
+    <label class="field finder">
+      <span class="sr">Find heads</span>
+      <input
+        id="finder"
+        type="search"
+        placeholder="find: sinks, layer 12, window > 200"
+        value={typed}
+        aria-invalid={error !== undefined}
+        aria-describedby="finder-says"
+        onInput={(event) => {
+          setTyped(event.currentTarget.value);
+          show({ find: event.currentTarget.value });
+        }}
+      />
+      <output id="finder-says" class={error ? "failed" : "hint"} title={error}>
+        {error ?? (find ? `${hits} of ${total}` : "")}
+      </output>
+    </label>
+  );
+}
+
+function headTable(trace: Trace, names: readonly string[]): TableData {
+  const scores = here(trace.heads) ?? [];
+  return {
+    caption: "Scores of every head",
+    columns: ["layer", "head", "role", ...names.map((name) => name.replaceAll("_", " "))],
+    rows: scores.map((head) => [
+      head.layer,
+      head.head,
+      head.role,
+      ...names.map((name) => {
+        const score = scoreOf({ layer: head.layer, head: head.head, scores: head }, name);
+        return score === undefined ? "–" : Number(score.toPrecision(4));
+      }),
+    ]),
+  };
+}

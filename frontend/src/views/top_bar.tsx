@@ -1,0 +1,49 @@
+// The bar over everything: which trace, what was run, and the controls that every screen has.
+import { bytes, count, plural } from "../base/format";
+import { MAP_KINDS, type MapKind } from "../base/cells";
+import { RAMPS, type Ramp } from "../base/colour";
+import type { Trace } from "../data/trace";
+import { theme, toggleTheme } from "../state/theme";
+import { show, view } from "../state/view";
+import { Choice } from "./panel";
+
+const MAP_TITLES: Record<MapKind, string> = { retention: "Retention", alive: "Alive", "half-life": "Half-life" };
+
+export function TopBar({ trace }: { trace: Trace }) {
+  const { manifest, title, source } = trace.facts;
+  const { model, policy } = manifest;
+  const budget = policy?.budget === undefined ? undefined : `M ${count(policy.budget)}${policy.buffer ? ` + ${count(policy.buffer)}` : ""}`;
+  return (
+    <header class="top">
+      <a class="wordmark" href={source === "report" ? undefined : "/"} aria-label="trimkv-trace: list of traces">
+        trimkv<i>trace</i>
+      </a>
+      <div class="run">
+        <h1>{title}</h1>
+        <p>
+          {[model.name, policy?.name, budget, `${count(trace.seen.value)} tokens`, plural(trace.layers * trace.kvHeads, "head")]
+            .filter(Boolean)
+            .join("  ·  ")}
+        </p>
+      </div>
+      <div class="tools">
+        <Choice label="What heatmaps show" value={view.value.map} options={MAP_KINDS.map((kind) => [kind, MAP_TITLES[kind]] as const)} onChoose={(map) => show({ map })} />
+        <select aria-label="Colour map" value={view.value.ramp} onChange={(event) => show({ ramp: event.currentTarget.value as Ramp })}>
+          {RAMPS.map((name) => (
+            <option>{name}</option>
+          ))}
+        </select>
+        <button class="icon" aria-label={theme.value === "dark" ? "Light page" : "Dark page"} title="Light or dark (T)" onClick={toggleTheme}>
+          {theme.value === "dark" ? "☀" : "☾"}
+        </button>
+      </div>
+    </header>
+  );
+}
+
+/** Peak cache bytes against what a full cache would take, in words. */
+export function cacheWords(trace: Trace): string {
+  const { cache_peak, cache_full } = trace.facts.manifest.bytes ?? {};
+  if (!cache_peak || !cache_full) return "–";
+  return `${bytes(cache_peak)} at most, of ${bytes(cache_full)} for the full cache (${(cache_full / cache_peak).toFixed(1)} times less)`;
+}
