@@ -19,9 +19,11 @@ interface HeadGridProps {
   onOpen?: () => void;
   /** Smallest side of a thumbnail in CSS pixels; below it the grid scrolls. */
   smallest?: number;
+  /** Without the line on the chosen head. */
+  compact?: boolean;
 }
 
-export function HeadGrid({ trace, test, onOpen, smallest = 26 }: HeadGridProps) {
+export function HeadGrid({ trace, test, onOpen, smallest = 26, compact = false }: HeadGridProps) {
   const layout = useRef<GridLayout>(undefined);
   const order = useComputed(() => {
     const scores = here(trace.heads);
@@ -68,7 +70,7 @@ export function HeadGrid({ trace, test, onOpen, smallest = 26 }: HeadGridProps) 
           if (again) onOpen?.();
         }}
       />
-      <GridNote trace={trace} />
+      {!compact && <GridNote trace={trace} />}
     </div>
   );
 }
