@@ -122,7 +122,7 @@ export class Keepers {
     return query < evictedAt ? "kept" : "evicted";
   }
 
-  /** Heads that keep a token longest and shortest over the whole run, of the layers that are here. */
+  /** Heads that keep a token longest and shortest over the whole run, among the layers that are here. */
   extremes(position: number): { longest: Keeper; shortest: Keeper; stillCached: number } | undefined {
     let longest: Keeper | undefined;
     let shortest: Keeper | undefined;

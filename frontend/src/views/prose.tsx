@@ -87,7 +87,7 @@ export function Prose({ trace, tokens, search, isMono, onReady }: ProseProps) {
       onClick={(event) => {
         const position = positionOf(event.target);
         if (position === null || getSelection()?.isCollapsed === false) return;
-        prose.current?.rove(position);
+        prose.current?.focusInPlace(position);
         pin(position);
       }}
       onKeyDown={(event) => prose.current && onKey(event, prose.current, here(trace.tokens) ?? tokens)}

@@ -72,17 +72,18 @@ export class ProseBlock {
     const key = width + (now !== null && this.holds(now + 1) ? (now + 1) / 2 ** 20 : 0);
     if (width === 0 || key === this.linesAt) return null;
     this.linesAt = key;
-    const made: Node[] = [];
-    let [top, place] = [-Infinity, undefined as HTMLElement | undefined];
+    const made: HTMLElement[] = [];
+    const lines: HTMLElement[] = [];
+    const tops: number[] = [];
     let said: HTMLElement | undefined;
     this.spans.forEach((span, at) => {
       const position = this.block.from + at;
       const { offsetTop } = span;
-      if (offsetTop > top + 4) {
-        top = offsetTop;
-        place = note("line", String(position), top);
-        place.dataset.origin = this.tokens.origin[position] === 0 ? "prompt" : "generated";
-        made.push(place);
+      if (tops.length === 0 || offsetTop > tops[tops.length - 1] + 4) {
+        const line = note("line", String(position), offsetTop);
+        line.dataset.origin = this.tokens.origin[position] === 0 ? "prompt" : "generated";
+        lines.push(line);
+        tops.push(offsetTop);
         said = undefined;
       }
       const words = [partStarting(this.tokens, position), now !== null && position === now + 1 ? "now" : undefined].filter(Boolean).join(", ");
@@ -90,6 +91,10 @@ export class ProseBlock {
       if (said) said.textContent += `, ${words}`;
       else made.push((said = note("part", words, offsetTop)));
     });
+    // The rule runs on beside lines that one long token fills.
+    tops.push(this.element.clientHeight);
+    lines.forEach((line, at) => (line.style.height = `${Math.max(0, tops[at + 1] - tops[at])}px`));
+    made.push(...lines);
     return () => this.margin.replaceChildren(...made);
   }
 
@@ -142,9 +147,11 @@ function setMark(span: HTMLElement, mark: Mark, value: string | undefined): void
 }
 
 /** A token as text, exactly; signs for what cannot be seen are drawn by the style and are not part of it. */
-function spanOf(position: number, { text, tokenId }: Tokens, textKnown: boolean): HTMLElement {
+function spanOf(position: number, { text, tokenId, origin }: Tokens, textKnown: boolean): HTMLElement {
   const span = document.createElement("span");
   span.dataset.position = String(position);
+  // Where the model begins to write, also within a line.
+  if (position > 0 && origin[position] !== origin[position - 1]) span.dataset.begins = "";
   const said = text[position];
   if (!textKnown) span.dataset.sign = `${tokenId[position]} `;
   else if (isUnseen(said)) span.dataset.sign = "∅";

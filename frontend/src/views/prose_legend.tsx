@@ -55,6 +55,7 @@ function KeepersLegend({ trace, now, isOver }: { trace: Trace; now: number; isOv
     <>
       <Sample ink="left">no head</Sample>
       <Bars from="1" to={`${count(counted * trace.kvHeads)} heads`} label="kept by" />
+      <Sample ink="kept">every head</Sample>
       {!isOver && <Sample ink="unborn">not born</Sample>}
       <span role="status">
         at query {count(now)}; {counted === trace.layers ? `all ${trace.layers} layers counted` : `${counted} of ${trace.layers} layers counted so far`}

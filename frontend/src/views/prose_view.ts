@@ -43,12 +43,12 @@ export class ProseView {
     private look: Look,
   ) {
     this.blocks.follow(tokens);
+    this.width = space.clientWidth;
     this.virtual = new Virtualizer(this.options());
     this.unmount = this.virtual._didMount();
     this.virtual._willUpdate();
     this.resizes = new ResizeObserver(() => this.resized());
     this.resizes.observe(space);
-    this.width = space.clientWidth;
     this.sync();
   }
 
@@ -116,10 +116,15 @@ export class ProseView {
     cancelAnimationFrame(this.jump);
   }
 
-  /** Gives the focus to a token. */
+  /** Gives the focus to a token and brings it into sight. */
   focus(position: number): void {
-    this.rove(position);
     this.reveal(position);
+    this.focusInPlace(position);
+  }
+
+  /** Gives the focus to a token, wherever it is. */
+  focusInPlace(position: number): void {
+    this.rove(position);
     this.blockOf(position)?.span(position).focus({ preventScroll: true });
   }
 
@@ -203,7 +208,7 @@ export class ProseView {
 
   /** A guess from the width; only heights of what was never on the page hang on it. */
   private unitsPerLine(): number {
-    return Math.max(20, (this.space.clientWidth - 130) / 8);
+    return Math.max(20, (this.width - 130) / 8);
   }
 
   private hold(indices: readonly number[]): void {

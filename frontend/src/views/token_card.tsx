@@ -45,7 +45,7 @@ function TokenFacts({ trace, tokens, position }: { trace: Trace; tokens: Tokens;
     const entropy = tokens.entropy[position];
     facts.push(["chance", chance], ["entropy", Number.isNaN(entropy) ? "not told" : `${number(entropy)} nats`]);
   }
-  const text = trace.facts.text_known ? visible(tokens.text[position]) : "text not known";
+  const text = trace.facts.text_known ? shortened(visible(tokens.text[position])) : "text not known";
   return (
     <Panel
       title="Token"
@@ -69,6 +69,12 @@ function TokenFacts({ trace, tokens, position }: { trace: Trace; tokens: Tokens;
   );
 }
 
+/** The start of a text that is too long for the card. */
+function shortened(text: string): string {
+  const characters = [...text];
+  return characters.length > 160 ? `${characters.slice(0, 140).join("")}… ${count(characters.length)} characters` : text;
+}
+
 function TokenLives({ trace, position }: { trace: Trace; position: number }) {
   void trace.version.value;
   const seen = trace.seen.value;
@@ -85,7 +91,8 @@ function TokenLives({ trace, position }: { trace: Trace; position: number }) {
     columns && at !== undefined
       ? lifeInWords({ position, now, logBeta: columns.logBeta[at], evictedAt: columns.evictedAt[at], lastScore: columns.lastScore[at] }, head, cuts)
       : undefined;
-  const extremes = state.counted > 0 ? state.keepers.extremes(position) : undefined;
+  // Of all heads; of some it would be another's.
+  const extremes = state.counted === trace.layers ? state.keepers.extremes(position) : undefined;
   return (
     <>
       {isWanted || state.counted > 0 ? (
@@ -102,25 +109,33 @@ function TokenLives({ trace, position }: { trace: Trace; position: number }) {
         ) : (
           <p class="hint">reading the layer …</p>
         )}
-        {extremes && (
-          <dl class="extremes">
-            <div>
-              <dt>longest</dt>
-              <dd>
-                <HeadLink keeper={extremes.longest} />
-                {extremes.stillCached > 1 && `, as in ${count(extremes.stillCached - 1)} more`}
-              </dd>
-            </div>
-            <div>
-              <dt>shortest</dt>
-              <dd>
-                <HeadLink keeper={extremes.shortest} />
-              </dd>
-            </div>
-          </dl>
-        )}
+        {extremes && <Extremes {...extremes} />}
       </Panel>
     </>
+  );
+}
+
+/** The heads that keep it longest and shortest, over the whole run. */
+function Extremes({ longest, shortest, stillCached }: { longest: Keeper; shortest: Keeper; stillCached: number }) {
+  if (longest.evictedAt === shortest.evictedAt) {
+    return <p class="hint">{longest.evictedAt === STILL_CACHED ? "No head evicted it." : `All heads evicted it at ${count(longest.evictedAt)}.`}</p>;
+  }
+  return (
+    <dl class="extremes">
+      <div>
+        <dt>longest</dt>
+        <dd>
+          <HeadLink keeper={longest} />
+          {stillCached > 1 && `, as in ${count(stillCached - 1)} more`}
+        </dd>
+      </div>
+      <div>
+        <dt>shortest</dt>
+        <dd>
+          <HeadLink keeper={shortest} />
+        </dd>
+      </div>
+    </dl>
   );
 }
 

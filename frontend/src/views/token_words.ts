@@ -49,9 +49,15 @@ function endInWords({ position, evictedAt, lastScore }: Life, head: number, cuts
   if (Number.isNaN(lastScore)) return `${when}; the lowest score that stayed was ${number(cut.threshold)}.`;
   if (lastScore > cut.threshold) return `${when} with score ${number(lastScore)}, though ${number(cut.threshold)} was the lowest that stayed.`;
   if (lastScore === cut.threshold) return `${when}: its score ${number(lastScore)} equalled the lowest that stayed, and ties go to the newer token.`;
-  // Three digits may not tell the two apart.
-  const digits = number(lastScore) === number(cut.threshold) ? (value: number) => String(value).replace("-", "−") : number;
-  return `${when}: its score ${digits(lastScore)} was under ${digits(cut.threshold)}, the lowest that stayed.`;
+  const [score, threshold] = toldApart(lastScore, cut.threshold);
+  return `${when}: its score ${score} was under ${threshold}, the lowest that stayed.`;
+}
+
+/** Two numbers with as many digits as it takes to see that they differ. */
+function toldApart(a: number, b: number): [string, string] {
+  if (number(a) !== number(b)) return [number(a), number(b)];
+  const digits = [4, 5, 6, 7, 8].find((digits) => a.toPrecision(digits) !== b.toPrecision(digits)) ?? 9;
+  return [a.toPrecision(digits).replace("-", "−"), b.toPrecision(digits).replace("-", "−")];
 }
 
 interface Cut {
