@@ -9,7 +9,9 @@ import { TextScreen } from "./screens/text";
 import { TimeScreen } from "./screens/time";
 import { offerNavigation } from "./state/navigation";
 import { SCREENS, type Screen, show, view } from "./state/view";
-import { Failed, Waiting } from "./views/panel";
+import { Notices, OpenFailed } from "./views/notices";
+import { Waiting } from "./views/panel";
+import { Shell } from "./views/shell";
 import { TimeStrip } from "./views/time_strip";
 import { TopBar } from "./views/top_bar";
 
@@ -21,7 +23,7 @@ export function TraceApp({ source }: { source: TraceSource }) {
     Trace.open(source).then(setOpened, (error: unknown) => setOpened({ why: error instanceof Error ? error.message : String(error) }));
   }, [source]);
   if (!opened) return <Waiting what="the trace" />;
-  if (!(opened instanceof Trace)) return <Failed why={opened.why} />;
+  if (!(opened instanceof Trace)) return <OpenFailed why={opened.why} />;
   return <TraceWindow trace={opened} />;
 }
 
@@ -44,6 +46,7 @@ function TraceWindow({ trace }: { trace: Trace }) {
           </button>
         ))}
       </nav>
+      <Notices trace={trace} />
       <main class="screen" id="main" aria-label={`${TITLES[screen]} of ${trace.facts.title}, ${plural(trace.layers * trace.kvHeads, "head")}`}>
         {screen === "overview" && <OverviewScreen trace={trace} />}
         {screen === "head" && <HeadScreen trace={trace} />}
@@ -51,6 +54,7 @@ function TraceWindow({ trace }: { trace: Trace }) {
         {screen === "time" && <TimeScreen trace={trace} />}
       </main>
       <TimeStrip trace={trace} />
+      <Shell trace={trace} hasServer={trace.facts.source !== "report"} />
     </div>
   );
 }

@@ -1,4 +1,5 @@
 // Where a trace's data come from: a server, or the page itself (a report). Views ask this interface only.
+import { signal } from "@preact/signals";
 import { tableFromIPC } from "@uwdata/flechette";
 import { LayerColumns } from "./columns";
 import type { Cuts, Diagnosis, Facts, HeadScores, Steps, Tokens } from "./model";
@@ -24,14 +25,25 @@ export class ServerError extends Error {
   }
 }
 
+/** Whether the last request found a server. */
+export const serverThere = signal(true);
+
+/** What to say when there is no server. */
+export function askedInVain(): ServerError {
+  serverThere.value = false;
+  return new ServerError("the server does not answer; start it again with `trimkv-trace open`", 0);
+}
+
 /** Asks the server; says its sentence when it cannot answer, and says so when there is no server. */
 export async function ask(path: string, init?: RequestInit): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(path, { ...init, headers: { ...init?.headers, "x-trimkv-trace": "1" } });
-  } catch {
-    throw new ServerError("the server does not answer; start it again with `trimkv-trace open`", 0);
+  } catch (error) {
+    if (init?.signal?.aborted) throw error;
+    throw askedInVain();
   }
+  serverThere.value = true;
   if (response.ok) return response;
   const said = await response.json().catch(() => undefined);
   throw new ServerError(said?.error ?? `the server answered ${response.status} to ${path}`, response.status);

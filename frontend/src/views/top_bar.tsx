@@ -6,6 +6,7 @@ import type { Trace } from "../data/trace";
 import { theme, toggleTheme } from "../state/theme";
 import { show, view } from "../state/view";
 import { Choice } from "./panel";
+import { ShellButtons } from "./shell";
 
 const MAP_TITLES: Record<MapKind, string> = { retention: "Retention", alive: "Alive", "half-life": "Half-life" };
 
@@ -33,6 +34,7 @@ export function TopBar({ trace }: { trace: Trace }) {
             <option>{name}</option>
           ))}
         </select>
+        <ShellButtons />
         <button class="icon" aria-label={theme.value === "dark" ? "Light page" : "Dark page"} title="Light or dark (T)" onClick={toggleTheme}>
           {theme.value === "dark" ? "☀" : "☾"}
         </button>
