@@ -34,6 +34,8 @@ pub mod cache;
 pub mod cli;
 #[cfg(feature = "generate")]
 pub mod corpus;
+#[cfg(feature = "tables")]
+pub mod digest;
 #[cfg(feature = "generate")]
 pub mod engine;
 #[cfg(feature = "generate")]
@@ -50,3 +52,5 @@ pub mod trace;
 pub mod training;
 #[cfg(feature = "tables")]
 pub mod training_log;
+#[cfg(feature = "view")]
+pub mod web;

@@ -23,6 +23,8 @@ pub mod logits;
 #[cfg(feature = "tables")]
 pub mod read;
 #[cfg(feature = "tables")]
+pub mod reader;
+#[cfg(feature = "tables")]
 pub mod tables;
 #[cfg(feature = "tables")]
 pub mod write;

@@ -24,7 +24,7 @@ export function HeadScreen({ trace }: { trace: Trace }) {
       )}
       <Panel
         title={`Layer ${layer}, head ${head}`}
-        hint={form === "triangle" ? "Keys (tokens remembered) to the right, queries (time) down." : "Time to the right; each row is a place in the cache, each bar a token from birth to eviction."}
+        hint={form === "triangle" ? "Keys to the right, queries down." : "A row is a place in the cache, a bar a token from birth to eviction."}
         class="head-view"
         table={form === "triangle" && here(trace.layer(layer)) ? () => triangleTable(trace) : undefined}
         tools={
@@ -48,7 +48,7 @@ export function HeadScreen({ trace }: { trace: Trace }) {
         {columns.state === "failed" && <Failed why={columns.why} />}
         {columns.state === "here" && (form === "triangle" ? <Triangle trace={trace} columns={columns.value} /> : <Lanes trace={trace} columns={columns.value} />)}
         <div class="grid-foot">
-          <MapLegend trace={trace} />
+          <MapLegend trace={trace} kind={form === "lanes" ? "half-life" : undefined} />
           <p class="hint keys">wheel or W S zoom · drag or A D pan · F fit · click pins</p>
         </div>
       </Panel>

@@ -50,7 +50,7 @@ export const INITIAL: View = {
   zoom: null,
   sort: "place",
   find: "",
-  scatter: ["median_half_life", "sparsity"],
+  scatter: ["median_half_life", "old_share"],
   prose: "alive",
   search: "",
 };
