@@ -12,6 +12,8 @@ export interface TraceSource {
   steps(): Promise<Steps>;
   heads(): Promise<HeadScores[]>;
   diagnoses(): Promise<Diagnosis[]>;
+  /** Address of what happens after so many tokens, where a run can be in progress. */
+  events?(after: number): string;
 }
 
 /** What a server said when it could not answer. */
@@ -121,6 +123,10 @@ export class HttpSource implements TraceSource {
 
   async diagnoses(): Promise<Diagnosis[]> {
     return (await (await ask(`${this.base}/check`)).json()).diagnoses;
+  }
+
+  events(after: number): string {
+    return `${this.base}/events?after=${after}`;
   }
 
   private async table(path: string): Promise<Table> {
