@@ -9,7 +9,9 @@ import { TextScreen } from "./screens/text";
 import { TimeScreen } from "./screens/time";
 import { offerNavigation } from "./state/navigation";
 import { SCREENS, type Screen, show, view } from "./state/view";
+import { useLive } from "./views/live_badge";
 import { Failed, Waiting } from "./views/panel";
+import { RunForm } from "./views/run_form";
 import { TimeStrip } from "./views/time_strip";
 import { TopBar } from "./views/top_bar";
 
@@ -27,6 +29,7 @@ export function TraceApp({ source }: { source: TraceSource }) {
 
 function TraceWindow({ trace }: { trace: Trace }) {
   useEffect(() => offerNavigation(trace), [trace]);
+  const live = useLive(trace);
   useEffect(() => {
     const { layer, head } = view.peek();
     // An address may name a head that another trace has.
@@ -36,7 +39,7 @@ function TraceWindow({ trace }: { trace: Trace }) {
   const { screen } = view.value;
   return (
     <div class="window" data-screen={screen}>
-      <TopBar trace={trace} />
+      <TopBar trace={trace} live={live} />
       <nav class="tabs" aria-label="Screens">
         {SCREENS.map((name) => (
           <button aria-current={name === screen ? "page" : undefined} onClick={() => show({ screen: name })}>
@@ -51,6 +54,7 @@ function TraceWindow({ trace }: { trace: Trace }) {
         {screen === "time" && <TimeScreen trace={trace} />}
       </main>
       <TimeStrip trace={trace} />
+      {trace.source.events && <RunForm />}
     </div>
   );
 }

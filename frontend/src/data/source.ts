@@ -45,7 +45,9 @@ type Table = ReturnType<typeof tableFromIPC>;
 function numbers<T>(table: Table, name: string): T {
   const column = table.getChild(name);
   if (!column) throw new Error(`the server's table has no column ${name}`);
-  return column.toArray() as T;
+  // Without rows there is no batch to take the array's kind from.
+  const { values } = column.type as { values?: new (length: number) => unknown };
+  return (column.length === 0 && values ? new values(0) : column.toArray()) as T;
 }
 
 function names(table: Table, key: string): string[] {
