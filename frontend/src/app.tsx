@@ -10,8 +10,10 @@ import { TimeScreen } from "./screens/time";
 import { offerNavigation } from "./state/navigation";
 import { SCREENS, type Screen, show, view } from "./state/view";
 import { Notices, OpenFailed } from "./views/notices";
-import { Waiting } from "./views/panel";
 import { Shell } from "./views/shell";
+import { useLive } from "./views/live_badge";
+import { Waiting } from "./views/panel";
+import { RunForm } from "./views/run_form";
 import { TimeStrip } from "./views/time_strip";
 import { TopBar } from "./views/top_bar";
 
@@ -29,6 +31,7 @@ export function TraceApp({ source }: { source: TraceSource }) {
 
 function TraceWindow({ trace }: { trace: Trace }) {
   useEffect(() => offerNavigation(trace), [trace]);
+  const live = useLive(trace);
   useEffect(() => {
     const { layer, head } = view.peek();
     // An address may name a head that another trace has.
@@ -38,7 +41,7 @@ function TraceWindow({ trace }: { trace: Trace }) {
   const { screen } = view.value;
   return (
     <div class="window" data-screen={screen}>
-      <TopBar trace={trace} />
+      <TopBar trace={trace} live={live} />
       <nav class="tabs" aria-label="Screens">
         {SCREENS.map((name) => (
           <button aria-current={name === screen ? "page" : undefined} onClick={() => show({ screen: name })}>
@@ -55,6 +58,7 @@ function TraceWindow({ trace }: { trace: Trace }) {
       </main>
       <TimeStrip trace={trace} />
       <Shell trace={trace} hasServer={trace.facts.source !== "report"} />
+      {trace.source.events && <RunForm />}
     </div>
   );
 }

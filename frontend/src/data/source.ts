@@ -13,6 +13,8 @@ export interface TraceSource {
   steps(): Promise<Steps>;
   heads(): Promise<HeadScores[]>;
   diagnoses(): Promise<Diagnosis[]>;
+  /** Address of what happens after so many tokens, where a run can be in progress. */
+  events?(after: number): string;
 }
 
 /** What a server said when it could not answer. */
@@ -55,7 +57,9 @@ type Table = ReturnType<typeof tableFromIPC>;
 function numbers<T>(table: Table, name: string): T {
   const column = table.getChild(name);
   if (!column) throw new Error(`the server's table has no column ${name}`);
-  return column.toArray() as T;
+  // Without rows there is no batch to take the array's kind from.
+  const { values } = column.type as { values?: new (length: number) => unknown };
+  return (column.length === 0 && values ? new values(0) : column.toArray()) as T;
 }
 
 function names(table: Table, key: string): string[] {
@@ -133,6 +137,10 @@ export class HttpSource implements TraceSource {
 
   async diagnoses(): Promise<Diagnosis[]> {
     return (await (await ask(`${this.base}/check`)).json()).diagnoses;
+  }
+
+  events(after: number): string {
+    return `${this.base}/events?after=${after}`;
   }
 
   private async table(path: string): Promise<Table> {

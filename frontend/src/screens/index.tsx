@@ -11,6 +11,7 @@ import { ChooseFolder, DropAnywhere, OpenByPath } from "../views/drop";
 import { FirstTrace, NothingMatches } from "../views/empty";
 import { ServerGone } from "../views/notices";
 import { Failed, Waiting } from "../views/panel";
+import { NewRunButton, RunForm } from "../views/run_form";
 import { Shell, ShellButtons } from "../views/shell";
 import { tell } from "../views/toast";
 import { TraceTable } from "../views/trace_table";
@@ -144,6 +145,7 @@ export function IndexPage() {
             <button title="Open by path (O)" onClick={() => setOpening(true)}>
               Open a path…
             </button>
+            <NewRunButton />
           </div>
         </div>
         <Listing traces={traces} why={why} typed={typed} sort={sort} onSort={setSort} onDelete={(listed) => void remove(listed)} onClear={() => setTyped("")} />
@@ -151,6 +153,7 @@ export function IndexPage() {
       </main>
       <DropAnywhere onAdded={() => void refresh()} />
       {isOpening && <OpenByPath onClose={() => setOpening(false)} />}
+      <RunForm />
       <Shell hasServer />
     </div>
   );
@@ -170,7 +173,7 @@ function Listing({ traces, why, typed, sort, onSort, onDelete, onClear }: Listin
   if (!traces) return why ? <Failed why={why} /> : <Waiting what="the list of traces" />;
   const shown = ordered(matching(traces, typed), sort);
   if (shown.length === 0 && typed) return <NothingMatches typed={typed} onClear={onClear} />;
-  return <TraceTable traces={shown} sort={sort} onSort={onSort} onDelete={onDelete} noneOwn={typed ? undefined : <FirstTrace />} />;
+  return <TraceTable traces={shown} sort={sort} onSort={onSort} onDelete={onDelete} noneOwn={typed ? undefined : <FirstTrace actions={<NewRunButton />} />} />;
 }
 
 function sortOf(by: string): ListSort {

@@ -7,7 +7,8 @@ const ANXIOUS = 2_000;
 
 /** Asks whether there is a server; `serverThere` says what came of it. */
 export async function lookForServer(): Promise<void> {
-  await ask("/api/runs", { cache: "no-store" }).catch(() => {});
+  // The smallest thing that it always has.
+  await ask("/static/app.css", { method: "HEAD", cache: "no-store" }).catch(() => {});
 }
 
 /** Looks for the server until the returned function is called. */

@@ -9,12 +9,13 @@ interface DialogProps {
   children: ComponentChildren;
 }
 
-/** Open as long as it is there. */
+/** Open as long as it is there. The focus goes to what is marked `data-first`, else to the first that takes it. */
 export function Dialog({ label, class: name, onClose, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const element = dialog.current;
     element?.showModal();
+    element?.querySelector<HTMLElement>("[data-first]")?.focus();
     // Closing is what gives the focus back, so it has to happen before the element goes.
     return () => element?.close();
   }, []);
@@ -25,8 +26,7 @@ export function Dialog({ label, class: name, onClose, children }: DialogProps) {
       aria-label={label}
       onClose={onClose}
       onClick={(event) => event.target === event.currentTarget && event.currentTarget.close()}
-      // The page's keys do not act behind an open dialog.
-      onKeyDown={(event) => event.stopPropagation()}
+      data-own-keys
     >
       <div class="dialog-body">{children}</div>
     </dialog>

@@ -141,7 +141,7 @@ export function OpenByPath({ onClose }: { onClose(): void }) {
           placeholder="traces/sums-20261124-183447"
           autocomplete="off"
           spellcheck={false}
-          autofocus
+          data-first
           value={path}
           aria-invalid={why !== undefined}
           aria-describedby="open-path-says"

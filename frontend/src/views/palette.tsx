@@ -79,7 +79,7 @@ export function Palette({ trace, hasServer, onClose }: PaletteProps) {
         placeholder={trace ? "a command, layer 3 head 1, a trace" : "a command or a trace"}
         autocomplete="off"
         spellcheck={false}
-        autofocus
+        data-first
         value={typed}
         onInput={(event) => {
           setTyped(event.currentTarget.value);
