@@ -46,6 +46,9 @@ pub struct Listed {
     pub bytes: Option<u64>,
     /// Whether it can be deleted.
     pub deletable: bool,
+    /// What is to be seen in it, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Why it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -93,6 +96,7 @@ fn listed(library: &Library, entry: &Entry) -> Listed {
         kv_heads: None,
         bytes: None,
         deletable: entry.source != Source::Bundled,
+        note: None,
         error,
     };
     let directory = standing(&entry.path);
@@ -126,6 +130,7 @@ fn listed(library: &Library, entry: &Entry) -> Listed {
         kv_heads: Some(manifest.model.kv_heads),
         bytes: Some(bytes_in(&directory)),
         deletable: entry.source != Source::Bundled && manifest.status != Status::Running,
+        note: manifest.note,
         ..unknown(None)
     }
 }
