@@ -55,9 +55,12 @@ export function TimeStrip({ trace }: { trace: Trace }) {
         <Scrubber trace={trace} words={`${words.where}, ${words.cached}`} hint={words.hint} />
       </Plot>
       <dialog class="strip-table" data-own-keys ref={tableBox} aria-label="The run's passes as a table" onClose={() => setTable(false)}>
-        <form method="dialog">
-          <button>Close</button>
-        </form>
+        <header>
+          <h2>Passes</h2>
+          <button class="icon quiet" aria-label="Close" onClick={() => tableBox.current?.close()}>
+            ✕
+          </button>
+        </header>
         {isTable && <StripTable trace={trace} counted={counted.value} />}
       </dialog>
     </footer>
