@@ -244,6 +244,17 @@ test("a server that stays away is called gone, and followed again when it is bac
   live.close();
 });
 
+test("a stream that is refused because the run is over ends it", async () => {
+  const { live, source, streams, tick } = await followed(4);
+  source.status = "complete";
+  source.seen = 9;
+  streams[0].readyState = 2;
+  streams[0].onerror?.();
+  assert.equal(live.state.value, "reconnecting");
+  await tick();
+  assert.deepEqual([live.state.value, live.outcome.value, streams.length], ["ended", "complete", 1]);
+});
+
 test("the end shows the last steps, then asks for what only a finished run has", async () => {
   const { trace, source, live, streams } = await followed(4);
   await settle();

@@ -104,14 +104,13 @@ export class Live {
       this.failures = 0;
       this.state.value = "live";
     };
-    // A dropped connection is taken up again by the stream itself, with Last-Event-ID; a refused one is not.
+    // A dropped connection is taken up again by the stream itself, with Last-Event-ID; a refused one is not, and then
+    // what the server says of the run tells whether there is anything left to follow.
     stream.onerror = () => {
       if (this.stream !== stream || this.state.peek() === "ended") return;
       this.failures += 1;
       this.state.value = this.failures >= TRIES ? "gone" : "reconnecting";
-      if (stream.readyState === CLOSED) {
-        this.after(Math.min(LONGEST_WAIT_MS, WAIT_MS * 2 ** (this.failures - 1)), () => this.connect(this.trace.seen.peek()));
-      }
+      if (stream.readyState === CLOSED) this.resync("failed");
     };
     stream.addEventListener("step", (event) => this.heard(readStep(event.data)));
     stream.addEventListener("resync", () => this.resync("told"));
@@ -179,7 +178,9 @@ export class Live {
       this.trace.refresh().then(
         () => {
           this.isRefreshing = false;
-          this.connect(this.trace.facts.manifest.seen ?? 0);
+          this.failures = 0;
+          if (isRunning(this.trace)) this.connect(this.trace.facts.manifest.seen ?? 0);
+          else this.end(this.trace.facts.manifest.status ?? "complete");
         },
         () => {
           this.isRefreshing = false;
@@ -193,14 +194,18 @@ export class Live {
 
   private ended({ status }: { status: string; seen: number }): void {
     this.apply();
+    this.end(status);
+    // The files are final now, with what only a finished run has: roles, checks, the survivors' scores.
+    this.trace.refresh().catch(() => {});
+  }
+
+  private end(status: string): void {
     this.stream?.close();
     this.stream = undefined;
     batch(() => {
       this.outcome.value = status;
       this.state.value = "ended";
     });
-    // The files are final now, with what only a finished run has: roles, checks, the survivors' scores.
-    this.trace.refresh().catch(() => {});
   }
 
   private after(ms: number, what: () => void): void {
