@@ -7,9 +7,10 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::heads::{readings, rule};
+use super::heads::readings;
 use super::printer::Printer;
 use crate::analysis::diagnosis::{Described, Finding, Severity, diagnose};
+use crate::analysis::features::RunRule;
 use crate::trace::error::TraceError;
 use crate::trace::manifest::{Manifest, Status};
 use crate::trace::read::Trace;
@@ -79,7 +80,7 @@ fn damaged(error: &TraceError) -> Finding {
 fn findings(trace: &Trace) -> Vec<Finding> {
     let Manifest { policy, status, .. } = &trace.manifest;
     let has_own_budgets = policy.scope.as_deref().is_none_or(|scope| scope == "head") && policy.threshold.is_none();
-    let described = Described { policy: &policy.name, rule: rule(&trace.manifest), has_own_budgets };
+    let described = Described { policy: &policy.name, rule: RunRule::of(&trace.manifest), has_own_budgets };
     let mut findings = diagnose(&trace.recording, &readings(trace), &described);
     if *status != Status::Complete {
         let message = format!("the run is {}: the trace ends where recording did", status.as_str());

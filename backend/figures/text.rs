@@ -84,17 +84,6 @@ impl Text {
         Ok(Self { spec, head, tokens, gone_at, at, pieces, lines_per_column, column, policy })
     }
 
-    /// Characters that the fonts lack, each once, in order of appearance; they are drawn as boxes.
-    pub fn missing_characters(&self) -> Vec<char> {
-        let mut missing = Vec::new();
-        for character in self.pieces.iter().flat_map(|piece| piece.text.chars()) {
-            if !missing.contains(&character) && !font::has(character) {
-                missing.push(character);
-            }
-        }
-        missing
-    }
-
     fn kept(&self, token: usize) -> bool {
         is_kept(self.gone_at[token], self.at)
     }
@@ -176,6 +165,10 @@ impl Plot for Text {
             self.at,
             self.policy
         )
+    }
+
+    fn missing_characters(&self) -> Vec<char> {
+        font::missing(self.pieces.iter().map(|piece| piece.text.as_str()))
     }
 }
 

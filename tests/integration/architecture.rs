@@ -48,7 +48,7 @@ const PARTS: [Part; 18] = [
     Part { name: "training_log", may_use: &[FILES], may_touch: &["polars", "std::fs"] },
     Part { name: "analysis", may_use: &[VALUES, "text::class"], may_touch: &[] },
     Part { name: "synth", may_use: &[VALUES, "policy", DECISIONS, "text::class"], may_touch: &[] },
-    Part { name: "figures", may_use: &[VALUES, "analysis", "training_log"], may_touch: &[] },
+    Part { name: "figures", may_use: &[VALUES, "analysis", "training_log", "text::class"], may_touch: &[] },
     Part {
         name: RECOVERY,
         may_use: &[VALUES, "policy", DECISIONS, "text::class", "analysis", "synth"],

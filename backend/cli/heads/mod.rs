@@ -11,11 +11,8 @@ use self::args::HeadsArgs;
 use self::row::{Row, csv};
 use self::table::table;
 use super::printer::Printer;
-use crate::analysis::category::TokenFacts;
-use crate::analysis::features::RunRule;
-use crate::analysis::reading::{HeadReading, read_heads};
-use crate::analysis::roles::Thresholds;
-use crate::trace::manifest::{Manifest, Status};
+use crate::analysis::reading::{HeadReading, read_run};
+use crate::trace::manifest::Status;
 use crate::trace::read::Trace;
 
 /// Prints the facts, scores and role of every head of a trace.
@@ -59,12 +56,5 @@ fn rows(trace: &Trace, heads: &[HeadReading]) -> Vec<Row> {
 
 /// Reads the heads of a trace.
 pub fn readings(trace: &Trace) -> Vec<HeadReading> {
-    let tokens: Vec<TokenFacts<'_>> = trace.recording.tokens.iter().map(TokenFacts::of).collect();
-    read_heads(&trace.recording.lifetimes, &tokens, &rule(&trace.manifest), &Thresholds::default())
-}
-
-/// What a manifest says about cuts.
-pub fn rule(manifest: &Manifest) -> RunRule {
-    let policy = &manifest.policy;
-    RunRule { budget: policy.budget, buffer: policy.buffer, protected_first: policy.sinks.unwrap_or(0) }
+    read_run(&trace.manifest, &trace.recording)
 }
