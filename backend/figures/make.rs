@@ -2,9 +2,12 @@
 //!
 //! A caller reads the trace (or a training's log), asks for a [`Spec`] and gets bytes; nothing here touches files.
 
+use super::budget::Budget;
 use super::fig4::Fig4;
 use super::grid::Grid;
+use super::lifeline::Lifeline;
 use super::preset::Preset;
+use super::roles::Roles;
 use super::spec::{Format, Spec};
 use super::text::Text;
 use super::training::Training;
@@ -60,7 +63,9 @@ pub fn of_run(mut spec: Spec, run: &Run<'_>) -> Result<Made, FigureError> {
         Preset::Fig4 => made(&Fig4::new(&mut spec, manifest, recording)?, spec),
         Preset::Grid => made(&Grid::new(&spec, manifest, recording)?, spec),
         Preset::Text => made(&Text::new(&mut spec, manifest, recording)?, spec),
-        Preset::Lifeline | Preset::Roles | Preset::Budget => Err(FigureError::NotOfARun),
+        Preset::Budget => made(&Budget::new(&spec, manifest, recording)?, spec),
+        Preset::Lifeline => made(&Lifeline::new(&mut spec, manifest, recording)?, spec),
+        Preset::Roles => made(&Roles::new(&mut spec, run)?, spec),
         Preset::Training => Err(FigureError::NotOfARun),
     }
 }

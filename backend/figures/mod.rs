@@ -5,18 +5,26 @@
 //! smooth. Text uses the [`font`]s in the binary.
 
 pub mod ask;
+pub mod axes;
 pub mod axis;
+pub mod budget;
 pub mod choose;
 pub mod colour;
 pub mod curves;
+pub mod fading;
 pub mod fig4;
 pub mod font;
 pub mod grid;
+pub mod legend;
+pub mod lifeline;
 pub mod make;
+pub mod mark;
+pub mod occupancy;
 pub mod paint;
 pub mod preset;
 pub mod prose;
 pub mod raster;
+pub mod roles;
 pub mod score;
 pub mod sheet;
 pub mod spec;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::curves::Scale;
+use super::axis::Scale;
 use crate::analysis::reading::HeadReading;
 
 /// A score of a head, as `docs/roles.md` defines it.
