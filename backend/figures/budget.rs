@@ -238,10 +238,10 @@ impl Plot for Budget {
         let [upper, strip] = self.plots();
         let across = Axis::between(0.0, f64::from(self.seen));
         axes::title(sheet, self.lines.letter, &self.lines.title, [upper.x, upper.y - CUT - 3.0 - font * 0.3], font)?;
-        self.draw_limits(sheet, upper)?;
         for curve in &self.lines.curves {
             self.lines.draw_curve(sheet, curve, &across, upper)?;
         }
+        self.draw_limits(sheet, upper)?;
         axes::left(sheet, &self.lines.axis, upper, font)?;
         axes::corner(sheet, upper)?;
         self.draw_cuts(sheet, &across, upper)?;

@@ -35,6 +35,8 @@ const GONE: Rgb = [226, 226, 226];
 const END: f32 = 2.2;
 /// Scores are shown down to this many times the lowest threshold.
 const DEEPEST: f64 = 2.5;
+/// Room below the lowest end of a life.
+const ROOM: f64 = 1.6;
 /// Points of a line that bends.
 const BENDS: u32 = 160;
 /// Length of a line in the legend.
@@ -197,8 +199,8 @@ impl Lifeline {
         for curve in &head.panel.curves[head.lives.len()..] {
             head.panel.draw_curve(sheet, curve, across, at)?;
         }
-        let label = Label::new(small(self.spec.font_pt));
-        sheet.label("threshold; below it: evicted", [at.x + at.width - 2.0, bottom - 3.0], label.ending())
+        let label = Label::new(small(self.spec.font_pt)).ending();
+        sheet.label("grey: evicted", [at.x + at.width, at.y - 0.7 * self.spec.font_pt], label)
     }
 
     /// A full mark where a life ends, a ring where it goes on, each with its number.
@@ -218,15 +220,17 @@ impl Lifeline {
             [x, y.min(at.y + at.height)]
         };
         let ends: Vec<[f32; 2]> = head.lives.iter().map(place).collect();
-        // Those at the right edge share a column of numbers.
-        let edge = at.x + at.width - 8.0;
-        let is_last = |end: &[f32; 2]| end[0] > edge;
-        let heights: Vec<f32> = ends.iter().filter(|end| is_last(end)).map(|end| end[1]).collect();
-        let mut column = axes::apart(&heights, small(self.spec.font_pt)).into_iter();
-        for (index, (life, &[x, y])) in head.lives.iter().zip(&ends).enumerate() {
-            end(sheet, life, [x, y], LINES[index])?;
-            let y = if is_last(&[x, y]) { column.next().unwrap_or(y) } else { y };
-            sheet.label(&(index + 1).to_string(), [x + END + 1.5, y], label)?;
+        // Numbers of ends beside each other move apart.
+        let mut order: Vec<usize> = (0..ends.len()).collect();
+        order.sort_by(|&a, &b| ends[a][0].total_cmp(&ends[b][0]));
+        let beside = label.width("9") + 2.0 * END;
+        for group in order.chunk_by(|&a, &b| ends[b][0] - ends[a][0] < beside) {
+            let heights: Vec<f32> = group.iter().map(|&index| ends[index][1]).collect();
+            let x = group.iter().map(|&index| ends[index][0]).fold(0.0, f32::max) + END + 1.5;
+            for (&index, y) in group.iter().zip(axes::apart(&heights, small(self.spec.font_pt) * 0.95)) {
+                end(sheet, &head.lives[index], ends[index], LINES[index])?;
+                sheet.label(&(index + 1).to_string(), [x, y], label)?;
+            }
         }
         Ok(())
     }
@@ -259,10 +263,12 @@ fn panel(fading: &Fading, lives: &[Life], spec: &Spec, letter: char) -> Panel {
     let (name, axis) = if spec.retention {
         ("retention β^age", Axis::between(0.0, 1.0))
     } else {
+        // The first cuts demand little, far below the tokens' lives: what counts is where the lines end.
+        let last = fading.thresholds.last().map_or(0.0, |cut| cut.1);
         let lowest = fading.thresholds.iter().map(|cut| cut.1).fold(0.0, f64::min);
         let ends = lives.iter().map(|life| fading.score(life.position, life.evicted_at.unwrap_or(fading.seen)));
-        let deepest = ends.fold(lowest, f64::min).max(DEEPEST * lowest);
-        ("score log β · age, nats", Axis { ends: [deepest * 1.1, 0.0], scale: Scale::Linear })
+        let deepest = ends.fold(last, f64::min).max(DEEPEST * lowest);
+        ("score log β · age, nats", Axis { ends: [deepest * ROOM, 0.0], scale: Scale::Linear })
     };
     let title = format!("{}: {name}", fading.head);
     Panel { title, letter: spec.letters.then_some(letter), axis, curves, legend: Legend::None }

@@ -117,7 +117,7 @@ impl Roles {
         let cell = [at.width / self.layers.len() as f32, at.height / most as f32];
         axes::title(sheet, self.letter('a'), "KV heads by role", [at.x, at.y - 0.7 * font], font)?;
         let gap = if cell[0] > 3.0 { 0.8 } else { 0.0 };
-        let radius = cell[0].min(cell[1]) * 0.28;
+        let radius = (cell[0].min(cell[1]) * 0.28).min(1.5 * MARK);
         for layer in &self.layers {
             let x = at.x + f32::from(layer.layer) * cell[0];
             let mut bottom = at.y + at.height;
@@ -184,7 +184,7 @@ fn legend_width(text: &str, size: f32) -> f32 {
 fn frames(spec: &Spec, up: &Axis, layers: &[LayerRoles]) -> Option<(Frame, Frame)> {
     let (font, width) = (spec.font_pt, spec.width_in * 72.0);
     let top = font * 1.9;
-    let count = Label::new(small(font)).width(&most_heads(layers).to_string()) + 5.0;
+    let count = Label::new(small(font)).width(&most_heads(layers).to_string()) + 7.0;
     let numbers = axes::numbers_width(&up.ticks(MOST_TICKS), font) + 5.0;
     let right = Label::new(small(font)).width("1000") / 2.0;
     let height = |cell: f32| (most_heads(layers) as f32 * cell).clamp(60.0, HEIGHT);

@@ -1,6 +1,7 @@
 //! `trimkv-trace heads`: what each head kept, its scores and its role.
 
 pub mod args;
+mod depth;
 mod row;
 mod several;
 mod table;
@@ -11,6 +12,7 @@ use self::args::HeadsArgs;
 use self::row::{Row, csv};
 use self::table::table;
 use super::printer::Printer;
+use crate::analysis::category::{TokenFacts, categorise};
 use crate::analysis::reading::{HeadReading, read_run};
 use crate::trace::manifest::Status;
 use crate::trace::read::Trace;
@@ -25,6 +27,9 @@ pub fn run(args: &HeadsArgs, printer: &Printer) -> Result<()> {
     }
     let trace = Trace::open(&args.trace[0])?;
     let (manifest, heads) = (&trace.manifest, readings(&trace));
+    if args.by_layer {
+        return depth::print(args, &heads, printer);
+    }
     if args.json || args.csv {
         let rows = rows(&trace, &heads);
         if args.json {
@@ -46,10 +51,12 @@ pub fn run(args: &HeadsArgs, printer: &Printer) -> Result<()> {
 }
 
 fn rows(trace: &Trace, heads: &[HeadReading]) -> Vec<Row> {
+    let facts: Vec<TokenFacts<'_>> = trace.recording.tokens.iter().map(TokenFacts::of).collect();
+    let categories = categorise(&facts);
     let texts: Vec<&str> = trace.recording.tokens.iter().map(|token| token.text.as_deref().unwrap_or("")).collect();
     let row = |head: &HeadReading| {
         let departures: Vec<_> = trace.recording.lifetimes.departures(head.facts.head).collect();
-        Row::new(head, &departures, &texts)
+        Row::new(head, &departures, &texts, &categories)
     };
     heads.iter().map(row).collect()
 }
