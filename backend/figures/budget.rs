@@ -144,7 +144,7 @@ impl Budget {
     fn draw_strip<P: Painter>(&self, sheet: &Sheet<'_, P>, at: Frame) -> Result<(), FigureError> {
         let (font, size) = (self.spec.font_pt, small(self.spec.font_pt));
         let letter = self.spec.letters.then_some('b');
-        axes::title(sheet, letter, "by layer and head", [at.x, at.y - 0.6 * font], font)?;
+        axes::title(sheet, letter, "entries by head", [at.x, at.y - 0.6 * font], font)?;
         self.draw_bar(sheet, [at.x + at.width, at.y - 0.6 * font - size * 0.36])?;
         sheet.matrix(at, &self.strip)?;
         sheet.frame(at, AXIS)?;
@@ -169,7 +169,7 @@ impl Budget {
         let pixels = (0..256).map(|step| self.spec.colours.at(step as f32 / 255.0)).collect();
         sheet.matrix(bar, &Raster { width: 256, height: 1, pixels })?;
         sheet.frame(bar, AXIS)?;
-        sheet.label("entries 0", [bar.x - 3.0, y], label.ending())
+        sheet.label("0", [bar.x - 3.0, y], label.ending())
     }
 }
 

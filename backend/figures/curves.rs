@@ -120,7 +120,7 @@ impl Panel {
     }
 
     /// Unbroken pieces of a curve on paper. Where many steps share a column, only its extremes stay.
-    fn runs(&self, curve: &Curve, across: &Axis, at: Frame) -> Vec<Vec<[f32; 2]>> {
+    pub fn runs(&self, curve: &Curve, across: &Axis, at: Frame) -> Vec<Vec<[f32; 2]>> {
         let places = curve.points.split(|point| !self.axis.is_shown(point.1)).filter(|run| !run.is_empty());
         places
             .flat_map(|run| {

@@ -186,17 +186,14 @@ impl Lifeline {
         at: Frame,
     ) -> Result<(), FigureError> {
         let bottom = at.y + at.height;
-        let place = |&(t, score): &(u32, f64)| {
-            let [x, y] = axes::place([across, &head.panel.axis], [t.into(), shown(score, &self.spec)], at);
-            [x, y.clamp(at.y, bottom)]
-        };
-        let line: Vec<[f32; 2]> = head.fading.thresholds.iter().map(place).collect();
-        if let ([first, ..], [.., last]) = (line.as_slice(), line.as_slice()) {
-            let mut area = line.clone();
-            area.extend([[last[0], bottom], [first[0], bottom]]);
-            sheet.area(&area, GONE)?;
-        }
         for curve in &head.panel.curves[head.lives.len()..] {
+            for mut area in head.panel.runs(curve, across, at) {
+                if let ([first, ..], [.., last]) = (area.as_slice(), area.as_slice()) {
+                    let corners = [[last[0], bottom], [first[0], bottom]];
+                    area.extend(corners);
+                    sheet.area(&area, GONE)?;
+                }
+            }
             head.panel.draw_curve(sheet, curve, across, at)?;
         }
         let label = Label::new(small(self.spec.font_pt)).ending();

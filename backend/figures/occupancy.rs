@@ -32,16 +32,26 @@ impl Occupancy {
         Self { entries, cuts }
     }
 
-    /// A line through the counts: at every cut straight down.
+    /// A line through the counts: at every cut straight down, and on the way up points enough for a logarithmic axis,
+    /// where an even rise is no straight line.
     pub fn line(&self) -> Vec<(u32, f64)> {
-        let mut line = vec![(0, 0.0)];
-        for &(at, left) in &self.cuts {
-            line.extend([(at, f64::from(self.entries[at as usize - 1])), (at, f64::from(left))]);
+        let seen = self.entries.len() as u32;
+        let mut line = Vec::new();
+        let (mut from, mut held) = (0, 0);
+        let end = self.entries.last().map(|&entries| (seen, entries));
+        for (at, left) in self.cuts.iter().copied().chain(end.filter(|_| self.cuts.last().is_none_or(|c| c.0 < seen))) {
+            let top = self.entries[at as usize - 1];
+            let mut next = held.max(1);
+            while next < top {
+                line.push((from + next - held, f64::from(next)));
+                next += (next / 4).max(1);
+            }
+            line.push((at, f64::from(top)));
+            if left < top {
+                line.push((at, f64::from(left)));
+            }
+            (from, held) = (at, left);
         }
-        let last = self.entries.len() as u32;
-        line.extend(
-            self.entries.last().filter(|_| self.cuts.last().is_none_or(|cut| cut.0 < last)).map(|&n| (last, n.into())),
-        );
         line
     }
 }
@@ -64,6 +74,12 @@ mod tests {
         assert_eq!(found.entries, (0..9).map(seen).collect::<Vec<_>>());
         let left: Vec<u32> = [4, 7, 9].map(|at| lives.cached_after(head, at).len() as u32).into();
         assert_eq!(found.cuts, [4, 7, 9].into_iter().zip(left).collect::<Vec<_>>());
-        assert_eq!(found.line(), [(0, 0.0), (4, 4.0), (4, 2.0), (7, 5.0), (7, 3.0), (9, 5.0), (9, 4.0)]);
+        let corners = [(1, 1.0), (4, 4.0), (4, 2.0), (7, 5.0), (7, 3.0), (9, 5.0), (9, 4.0)];
+        let line = found.line();
+        assert!(corners.iter().all(|corner| line.contains(corner)), "{line:?}");
+        for (at, entries) in line {
+            let after = found.cuts.iter().find(|cut| cut.0 == at).map(|cut| f64::from(cut.1));
+            assert!(f64::from(found.entries[at as usize - 1]) == entries || after == Some(entries), "{at} {entries}");
+        }
     }
 }
