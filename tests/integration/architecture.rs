@@ -55,7 +55,7 @@ const PARTS: [Part; 21] = [
         may_touch: &["polars", "std::fs"],
     },
     Part { name: "synth", may_use: &[VALUES, "policy", DECISIONS, "text::class"], may_touch: &[] },
-    Part { name: "figures", may_use: &[VALUES, "analysis", "training_log"], may_touch: &[] },
+    Part { name: "figures", may_use: &[VALUES, "analysis", "training_log", "text::class"], may_touch: &[] },
     Part {
         name: RECOVERY,
         may_use: &[VALUES, "policy", DECISIONS, "text::class", "analysis", "synth"],
