@@ -34,6 +34,9 @@ export class ProseView {
   private roving = 0;
   /** Blocks that stay while they are needed: a selection's ends, a jump's aim. */
   private held: readonly number[] = [];
+  /** Whether the end of a text that grows stays in sight. */
+  private isFollowing = false;
+  private isGrowing = false;
 
   constructor(
     private readonly scroller: HTMLElement,
@@ -44,6 +47,8 @@ export class ProseView {
   ) {
     this.blocks.follow(tokens);
     this.width = space.clientWidth;
+    // Before the virtualizer's own: what it brings into sight must not pull a reader back who scrolls away from the end.
+    scroller.addEventListener("scroll", this.scrolled, { passive: true });
     this.virtual = new Virtualizer(this.options());
     this.unmount = this.virtual._didMount();
     this.virtual._willUpdate();
@@ -55,6 +60,7 @@ export class ProseView {
   dispose(): void {
     cancelAnimationFrame(this.frame);
     cancelAnimationFrame(this.jump);
+    this.scroller.removeEventListener("scroll", this.scrolled);
     this.resizes.disconnect();
     this.unmount();
     this.space.replaceChildren();
@@ -62,14 +68,13 @@ export class ProseView {
 
   /** Takes in tokens that came since. */
   grow(tokens: Tokens): void {
-    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    const wasAtEnd = scrollTop + clientHeight > scrollHeight - 2 * LINE;
+    this.isGrowing = true;
+    this.isFollowing ||= this.isAtEnd();
     this.tokens = tokens;
     this.blocks.follow(tokens);
     this.virtual.setOptions(this.options());
     this.virtual._willUpdate();
     this.sync();
-    if (wasAtEnd && scrollTop > 0) this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 
   /** Changes how tokens look. */
@@ -95,6 +100,7 @@ export class ProseView {
   reveal(position: number): void {
     const index = this.blocks.indexOf(Math.min(position, this.tokens.count - 1));
     cancelAnimationFrame(this.jump);
+    this.isFollowing = false;
     this.hold([index]);
     let [tries, still] = [0, 0];
     const step = () => {
@@ -262,6 +268,7 @@ export class ProseView {
       block.element.style.transform = `translateY(${start}px)`;
     }
     this.space.style.height = `${this.virtual.getTotalSize()}px`;
+    if (this.isFollowing) this.scroller.scrollTop = this.scroller.scrollHeight;
     if (fresh.length === 0) return;
     this.offerRoving();
     for (const block of fresh) this.virtual.measureElement(block.element);
@@ -283,6 +290,16 @@ export class ProseView {
       for (const write of writes) write?.();
     });
   }
+
+  private isAtEnd(): boolean {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    return scrollTop > 0 && scrollTop + clientHeight > scrollHeight - 2 * LINE;
+  }
+
+  /** Who reads the end of a run in progress stays there, until they scroll away. */
+  private readonly scrolled = (): void => {
+    this.isFollowing = this.isGrowing && this.isAtEnd();
+  };
 
   private resized(): void {
     const { clientWidth } = this.space;
