@@ -17,6 +17,8 @@
 //! - `training` (feature `generate`) learns the gates of a frozen model; `training_log` (feature `tables`) is what it tells.
 //! - [`analysis`] turns a trace into facts about heads. Slices in, values out.
 //! - `figures` (feature `view`) lays a trace out for paper. Slices in, bytes out.
+//! - `web` (feature `view`) serves the dashboard; `report` puts it into one file with its data.
+//! - `digest` (feature `tables`) is what programs are told of a trace: heads and findings as rows.
 //! - `cli` (feature `tables`) is the command line; only its printer writes to the standard streams.
 //!
 //! # What always holds
@@ -34,6 +36,8 @@ pub mod cache;
 pub mod cli;
 #[cfg(feature = "generate")]
 pub mod corpus;
+#[cfg(feature = "tables")]
+pub mod digest;
 #[cfg(feature = "generate")]
 pub mod engine;
 #[cfg(feature = "generate")]
@@ -43,6 +47,8 @@ pub mod figures;
 #[cfg(feature = "generate")]
 pub mod model;
 pub mod policy;
+#[cfg(feature = "view")]
+pub mod report;
 pub mod synth;
 pub mod text;
 pub mod trace;
@@ -50,3 +56,5 @@ pub mod trace;
 pub mod training;
 #[cfg(feature = "tables")]
 pub mod training_log;
+#[cfg(feature = "view")]
+pub mod web;

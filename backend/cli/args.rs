@@ -18,6 +18,7 @@ Examples:
   trimkv-trace prompt.txt --policy window       against a sliding window
   trimkv-trace prompt.txt --model Qwen/Qwen3-4B --gates TrimKV-Qwen3-4B-Math
   echo 'Hello' | trimkv-trace -                 the prompt from standard input
+  trimkv-trace open                             look at traces in a browser
   trimkv-trace heads traces/RUN                 what each head kept
   trimkv-trace train --data docs.jsonl -o gates learn gates from texts
   trimkv-trace figure fig4 traces/RUN -o f.pdf  retention over kept, for a paper";
@@ -62,6 +63,12 @@ enum Named {
     /// Learn retention gates for a model
     #[cfg(feature = "generate")]
     Train(Box<super::train::TrainArgs>),
+    /// Look at traces in a browser, served on this machine only
+    #[cfg(feature = "view")]
+    Open(super::open::OpenArgs),
+    /// Write one file that shows a trace in any browser, without a server
+    #[cfg(feature = "view")]
+    Report(super::report::ReportArgs),
     /// Say what looks wrong with a trace; exit code 1 when something does
     Check(CheckArgs),
     /// Make a trace with planted roles, without a model
@@ -75,6 +82,12 @@ pub enum Verb {
     Figure(Box<super::figure::FigureArgs>),
     /// Look for what is wrong.
     Check(CheckArgs),
+    /// Serve the dashboard.
+    #[cfg(feature = "view")]
+    Open(super::open::OpenArgs),
+    /// Write a report.
+    #[cfg(feature = "view")]
+    Report(super::report::ReportArgs),
     /// Print scores and roles of heads.
     Heads(HeadsArgs),
     /// Write documents.
@@ -113,6 +126,10 @@ impl Cli {
             #[cfg(feature = "view")]
             Some(Named::Figure(args)) => Verb::Figure(args),
             Some(Named::Heads(args)) => Verb::Heads(args),
+            #[cfg(feature = "view")]
+            Some(Named::Open(args)) => Verb::Open(args),
+            #[cfg(feature = "view")]
+            Some(Named::Report(args)) => Verb::Report(args),
             Some(Named::Synth(args)) => Verb::Synth(args),
             #[cfg(feature = "generate")]
             Some(Named::Corpus(args)) => Verb::Corpus(args),

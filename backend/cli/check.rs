@@ -7,11 +7,11 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::heads::{readings, rule};
 use super::printer::Printer;
-use crate::analysis::diagnosis::{Described, Finding, Severity, diagnose};
+use crate::analysis::diagnosis::Severity;
+use crate::digest::finding::{FindingRow, damaged, findings};
+use crate::digest::readings;
 use crate::trace::error::TraceError;
-use crate::trace::manifest::{Manifest, Status};
 use crate::trace::read::Trace;
 
 /// Exit code of a trace with problems.
@@ -33,15 +33,7 @@ pub struct CheckArgs {
 struct Report {
     trace: String,
     ok: bool,
-    findings: Vec<Row>,
-}
-
-#[derive(Serialize)]
-struct Row {
-    code: &'static str,
-    severity: &'static str,
-    message: String,
-    heads: Vec<String>,
+    findings: Vec<FindingRow>,
 }
 
 /// Checks a trace.
@@ -50,18 +42,18 @@ struct Row {
 /// When there is no trace to check, or it is of a newer version; a damaged one is a finding.
 pub fn run(args: &CheckArgs, printer: &Printer) -> Result<ExitCode> {
     let findings = match Trace::open(&args.trace) {
-        Ok(trace) => findings(&trace),
+        Ok(trace) => findings(&trace, &readings(&trace)),
         Err(error @ (TraceError::Row { .. } | TraceError::Table { .. })) => vec![damaged(&error)],
         Err(error @ TraceError::Read { .. }) if args.trace.exists() => vec![damaged(&error)],
         Err(error) => return Err(error.into()),
     };
     let ok = findings.iter().all(|finding| finding.severity != Severity::Problem);
     if args.json {
-        let findings = findings.into_iter().map(row).collect();
+        let findings = findings.into_iter().map(FindingRow::from).collect();
         printer.line(&serde_json::to_string_pretty(&Report { trace: args.trace.display().to_string(), ok, findings })?);
     } else {
         for finding in findings {
-            let row = row(finding);
+            let row = FindingRow::from(finding);
             let named = row.heads.iter().take(NAMED).cloned().collect::<Vec<_>>().join(" ");
             let more = if row.heads.len() > NAMED { " ..." } else { "" };
             let heads = if named.is_empty() { String::new() } else { format!(": {named}{more}") };
@@ -70,29 +62,4 @@ pub fn run(args: &CheckArgs, printer: &Printer) -> Result<ExitCode> {
         printer.line(if ok { "ok: no problems" } else { "not ok" });
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(PROBLEMS) })
-}
-
-fn damaged(error: &TraceError) -> Finding {
-    Finding { code: "damaged", severity: Severity::Problem, message: error.to_string(), heads: Vec::new() }
-}
-
-fn findings(trace: &Trace) -> Vec<Finding> {
-    let Manifest { policy, status, .. } = &trace.manifest;
-    let has_own_budgets = policy.scope.as_deref().is_none_or(|scope| scope == "head") && policy.threshold.is_none();
-    let described = Described { policy: &policy.name, rule: rule(&trace.manifest), has_own_budgets };
-    let mut findings = diagnose(&trace.recording, &readings(trace), &described);
-    if *status != Status::Complete {
-        let message = format!("the run is {}: the trace ends where recording did", status.as_str());
-        findings.push(Finding { code: "unfinished", severity: Severity::Note, message, heads: Vec::new() });
-    }
-    findings
-}
-
-fn row(finding: Finding) -> Row {
-    let severity = match finding.severity {
-        Severity::Problem => "problem",
-        Severity::Note => "note",
-    };
-    let heads = finding.heads.iter().map(ToString::to_string).collect();
-    Row { code: finding.code, severity, message: finding.message, heads }
 }

@@ -5,7 +5,12 @@ pub mod check;
 #[cfg(feature = "view")]
 pub mod figure;
 pub mod heads;
+#[cfg(feature = "view")]
+pub mod open;
 pub mod printer;
+#[cfg(feature = "view")]
+pub mod report;
+pub mod size;
 pub mod synth;
 
 #[cfg(feature = "generate")]
@@ -58,6 +63,10 @@ fn run() -> ExitCode {
         Verb::Check(args) => check::run(&args, &printer),
         #[cfg(feature = "view")]
         Verb::Figure(args) => figure::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "view")]
+        Verb::Open(args) => open::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "view")]
+        Verb::Report(args) => report::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         Verb::Heads(args) => heads::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         Verb::Synth(args) => synth::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "generate")]

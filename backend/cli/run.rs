@@ -67,6 +67,7 @@ pub fn run(args: RunArgs, printer: &Printer) -> Result<ExitCode> {
         id: target.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         created: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
         status: Status::Running,
+        note: None,
         tool: Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
         model: loaded.facts.clone(),
         gates: loaded.gate_facts.clone(),

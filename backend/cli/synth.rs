@@ -124,6 +124,7 @@ fn manifest(args: &SynthArgs, recipe: &Recipe, policy: &str) -> Manifest {
         id: args.out.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         created: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
         status: Status::Complete,
+        note: None,
         tool: Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
         model: ModelFacts {
             name: "synthetic".to_owned(),

@@ -71,14 +71,57 @@ pub fn keys(columns: &LifetimeColumns, shape: Shape, seen: u32) -> Result<(), Ro
         }
     }
     if rows != shape.heads() * per_head {
-        return Err(RowProblem::new(
-            rows,
+        return Err(row_count(rows, shape, seen));
+    }
+    Ok(())
+}
+
+/// What is wrong with a table of `rows` rows.
+pub fn row_count(rows: usize, shape: Shape, seen: u32) -> RowProblem {
+    let (heads, needed) = (shape.heads(), shape.heads() * seen as usize);
+    RowProblem::new(rows, format!("the table has {rows} rows where {heads} heads x {seen} tokens need {needed}"))
+}
+
+/// Columns of one layer's part of `lifetimes`, every one as long as the others.
+#[derive(Debug, Default)]
+pub struct LayerColumns {
+    /// Layer of each row.
+    pub layer: Vec<u32>,
+    /// KV head of each row.
+    pub head: Vec<u32>,
+    /// Position of each row.
+    pub position: Vec<u32>,
+    /// Nats; NaN without gates.
+    pub log_beta: Vec<f32>,
+    /// When the token left; `u32::MAX` while it is cached.
+    pub evicted_at: Vec<u32>,
+}
+
+/// Rows must be every (head, position) of one layer over `0..seen`, in that order, each with a life that can be.
+///
+/// # Errors
+/// At the first row that breaks a rule of the format; rows count from the layer's first.
+pub fn layer(columns: &LayerColumns, layer: u16, kv_heads: usize, seen: u32) -> Result<(), RowProblem> {
+    let has_gates = columns.log_beta.iter().any(|value| !value.is_nan());
+    let belongs = (0..kv_heads as u32).flat_map(|head| (0..seen).map(move |position| (head, position)));
+    for (row, (head, position)) in belongs.enumerate() {
+        let found = (columns.layer[row], columns.head[row], columns.position[row]);
+        let (log_beta, at) = (columns.log_beta[row], columns.evicted_at[row]);
+        let problem = if found != (u32::from(layer), head, position) {
+            let (layer_found, head_found, at) = found;
             format!(
-                "the table has {rows} rows where {} heads x {seen} tokens need {}",
-                shape.heads(),
-                shape.heads() * per_head
-            ),
-        ));
+                "layer {layer_found}, head {head_found}, position {at} where L{layer}H{head}, position {position} belongs; every head must be complete and sorted"
+            )
+        } else if log_beta > 0.0 || (has_gates && log_beta.is_nan()) {
+            format!("log_beta is {log_beta}; it must be a number and at most 0")
+        } else if at <= position {
+            format!("L{layer}H{head} evicted position {position} when only {at} tokens had been seen")
+        } else if at > seen && at != u32::MAX {
+            format!("evicted_at is {at}, but only {seen} tokens were seen")
+        } else {
+            continue;
+        };
+        return Err(RowProblem::new(row, problem));
     }
     Ok(())
 }

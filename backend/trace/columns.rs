@@ -90,6 +90,26 @@ impl<'a> Table<'a> {
         Ok(column.f32().map_err(|error| self.problem(error.to_string()))?.iter().collect())
     }
 
+    /// Numbers, NaN where there is none.
+    ///
+    /// # Errors
+    /// As [`Table::optional_f32`].
+    pub fn f32_or_nan(&self, name: &str) -> Result<Vec<f32>, TraceError> {
+        let column = self.column(name, &DataType::Float32)?;
+        let values = column.f32().map_err(|error| self.problem(error.to_string()))?;
+        Ok(values.iter().map(|value| value.unwrap_or(f32::NAN)).collect())
+    }
+
+    /// Whole numbers of at most 32 bits, `absent` where there is none.
+    ///
+    /// # Errors
+    /// As [`Table::optional_u32`].
+    pub fn u32_or(&self, name: &str, absent: u32) -> Result<Vec<u32>, TraceError> {
+        let column = self.column(name, &DataType::UInt32)?;
+        let values = column.u32().map_err(|error| self.problem(error.to_string()))?;
+        Ok(values.iter().map(|value| value.unwrap_or(absent)).collect())
+    }
+
     /// Texts.
     ///
     /// # Errors

@@ -301,7 +301,8 @@ pub fn tokens_of(table: &Table<'_>) -> Result<Vec<TokenRecord>, TraceError> {
         .collect())
 }
 
-const ROLES: [&str; 5] = ["system", "user", "assistant", "think", "template"];
+/// Every role that a token can have.
+pub const ROLES: [&str; 5] = ["system", "user", "assistant", "think", "template"];
 
 fn known_role(name: &str) -> Option<&'static str> {
     ROLES.into_iter().find(|role| *role == name)

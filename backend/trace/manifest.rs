@@ -26,6 +26,9 @@ pub struct Manifest {
     /// Whether the run is over.
     #[serde(default)]
     pub status: Status,
+    /// What is to be seen in it, in a sentence, for the list of traces.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Who wrote the trace.
     #[serde(default, deserialize_with = "lenient")]
     pub tool: Tool,

@@ -21,7 +21,11 @@ pub mod journal;
 #[cfg(feature = "tables")]
 pub mod logits;
 #[cfg(feature = "tables")]
+pub mod pool;
+#[cfg(feature = "tables")]
 pub mod read;
+#[cfg(feature = "tables")]
+pub mod reader;
 #[cfg(feature = "tables")]
 pub mod tables;
 #[cfg(feature = "tables")]

@@ -33,8 +33,7 @@ impl Trace {
     /// When it is missing, newer than this program, damaged, or breaks a rule of the format; the file and the row are
     /// named.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
-        let unfinished = partial(path);
-        let path = if !path.exists() && unfinished.exists() { &unfinished } else { path };
+        let path = &standing(path);
         let mut manifest = read_manifest(path)?;
         let journal = path.join(name::JOURNAL);
         let recording = if journal.exists() {
@@ -48,6 +47,12 @@ impl Trace {
         manifest.generated.tokens = generated.count() as u32;
         Ok(Self { path: path.to_owned(), manifest, recording })
     }
+}
+
+/// The directory that stands for a trace now: of a run that is not finished, the one with its working name.
+pub fn standing(path: &Path) -> PathBuf {
+    let unfinished = partial(path);
+    if !path.exists() && unfinished.exists() { unfinished } else { path.to_owned() }
 }
 
 /// Reads and checks `manifest.json`.
@@ -89,13 +94,9 @@ fn read_tables(directory: &Path, manifest: &Manifest) -> Result<Recording, Trace
     let table = |name: &str| {
         let path = directory.join(name);
         // Before the decoder sees a file: damage can make it ask for more memory than there is.
-        let sum = manifest.crc32.get(name).map(|_| checksum(&path)).transpose()?;
-        if sum.as_ref() != manifest.crc32.get(name) {
-            let problem = "it is truncated or damaged: its checksum is not the manifest's".to_owned();
-            return Err(TraceError::Read { path, problem });
-        }
+        check_sum(&path, name, manifest)?;
         let frame = read_parquet(&path)?;
-        Ok((path, frame))
+        Ok::<_, TraceError>((path, frame))
     };
     let (path, frame) = table(name::TOKENS)?;
     let tokens = Table::new(&frame, &path);
@@ -128,6 +129,19 @@ fn read_tables(directory: &Path, manifest: &Manifest) -> Result<Recording, Trace
         recording.attention = mass.chunks(seen.max(1) as usize).map(<[f32]>::to_vec).collect();
     }
     Ok(recording)
+}
+
+/// Compares a table's file with the checksum that the manifest has of it, if it has one.
+///
+/// # Errors
+/// When they differ, or the file cannot be read.
+pub fn check_sum(path: &Path, name: &str, manifest: &Manifest) -> Result<(), TraceError> {
+    let sum = manifest.crc32.get(name).map(|_| checksum(path)).transpose()?;
+    if sum.as_ref() == manifest.crc32.get(name) {
+        return Ok(());
+    }
+    let problem = "it is truncated or damaged: its checksum is not the manifest's".to_owned();
+    Err(TraceError::Read { path: path.to_owned(), problem })
 }
 
 fn lifetime_columns(table: &Table<'_>) -> Result<LifetimeColumns, TraceError> {

@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -193,21 +195,45 @@ pub fn is_decoding() -> bool {
 /// # Errors
 /// When it is missing, truncated or damaged.
 pub fn read_parquet(path: &Path) -> Result<DataFrame, TraceError> {
+    with_parquet(path, ParquetReader::finish)
+}
+
+/// Reads a stretch of a Parquet file's rows; row groups that it does not touch are not decoded. Rows past the end are
+/// not there.
+///
+/// # Errors
+/// As [`read_parquet`].
+pub fn read_parquet_rows(path: &Path, rows: Range<usize>) -> Result<DataFrame, TraceError> {
+    with_parquet(path, |reader| {
+        // By columns, polars would decode every row group and then drop what is outside.
+        reader.with_slice(Some((rows.start, rows.len()))).read_parallel(ParallelStrategy::RowGroups).finish()
+    })
+}
+
+/// The number of rows that a Parquet file says it has.
+///
+/// # Errors
+/// As [`read_parquet`].
+pub fn parquet_rows(path: &Path) -> Result<usize, TraceError> {
+    with_parquet(path, |mut reader| reader.num_rows())
+}
+
+fn with_parquet<T>(path: &Path, read: impl FnOnce(ParquetReader<File>) -> PolarsResult<T>) -> Result<T, TraceError> {
     let failed = |problem: String| TraceError::Read { path: path.to_owned(), problem };
     let file = File::open(path).map_err(|error| failed(error.to_string()))?;
     let length = file.metadata().map_err(|error| failed(error.to_string()))?.len();
     // A damaged file may make the decoder panic; for the user that is a damaged file, not a bug of ours.
     DECODING.fetch_add(1, Ordering::Relaxed);
-    let read = std::panic::catch_unwind(|| {
+    let done = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let mut reader = ParquetReader::new(file);
         // The decoder takes memory for as many rows as a file claims.
         let rows = reader.num_rows()? as u64;
         polars_ensure!(rows <= length.saturating_mul(MOST_ROWS_PER_BYTE), ComputeError: "it claims {rows} rows");
-        reader.finish()
-    });
+        read(reader)
+    }));
     DECODING.fetch_sub(1, Ordering::Relaxed);
-    match read {
-        Ok(frame) => frame.map_err(|error| TraceError::read_table(path, &error)),
+    match done {
+        Ok(read) => read.map_err(|error| TraceError::read_table(path, &error)),
         Err(_) => Err(failed("it is truncated or damaged".to_owned())),
     }
 }

@@ -9,7 +9,11 @@ import { TextScreen } from "./screens/text";
 import { TimeScreen } from "./screens/time";
 import { offerNavigation } from "./state/navigation";
 import { SCREENS, type Screen, show, view } from "./state/view";
-import { Failed, Waiting } from "./views/panel";
+import { Notices, OpenFailed } from "./views/notices";
+import { Shell } from "./views/shell";
+import { useLive } from "./views/live_badge";
+import { Waiting } from "./views/panel";
+import { RunForm } from "./views/run_form";
 import { TimeStrip } from "./views/time_strip";
 import { TopBar } from "./views/top_bar";
 
@@ -21,12 +25,13 @@ export function TraceApp({ source }: { source: TraceSource }) {
     Trace.open(source).then(setOpened, (error: unknown) => setOpened({ why: error instanceof Error ? error.message : String(error) }));
   }, [source]);
   if (!opened) return <Waiting what="the trace" />;
-  if (!(opened instanceof Trace)) return <Failed why={opened.why} />;
+  if (!(opened instanceof Trace)) return <OpenFailed why={opened.why} />;
   return <TraceWindow trace={opened} />;
 }
 
 function TraceWindow({ trace }: { trace: Trace }) {
   useEffect(() => offerNavigation(trace), [trace]);
+  const live = useLive(trace);
   useEffect(() => {
     const { layer, head } = view.peek();
     // An address may name a head that another trace has.
@@ -36,7 +41,7 @@ function TraceWindow({ trace }: { trace: Trace }) {
   const { screen } = view.value;
   return (
     <div class="window" data-screen={screen}>
-      <TopBar trace={trace} />
+      <TopBar trace={trace} live={live} />
       <nav class="tabs" aria-label="Screens">
         {SCREENS.map((name) => (
           <button aria-current={name === screen ? "page" : undefined} onClick={() => show({ screen: name })}>
@@ -44,6 +49,7 @@ function TraceWindow({ trace }: { trace: Trace }) {
           </button>
         ))}
       </nav>
+      <Notices trace={trace} />
       <main class="screen" id="main" aria-label={`${TITLES[screen]} of ${trace.facts.title}, ${plural(trace.layers * trace.kvHeads, "head")}`}>
         {screen === "overview" && <OverviewScreen trace={trace} />}
         {screen === "head" && <HeadScreen trace={trace} />}
@@ -51,6 +57,8 @@ function TraceWindow({ trace }: { trace: Trace }) {
         {screen === "time" && <TimeScreen trace={trace} />}
       </main>
       <TimeStrip trace={trace} />
+      <Shell trace={trace} hasServer={trace.facts.source !== "report"} />
+      {trace.source.events && <RunForm />}
     </div>
   );
 }

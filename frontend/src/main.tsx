@@ -1,6 +1,7 @@
 // Starts the page: the list of traces, or one trace.
 import { render } from "preact";
 import { TraceApp } from "./app";
+import { EmbeddedSource } from "./data/embedded";
 import { HttpSource } from "./data/source";
 import { IndexPage } from "./screens/index";
 import { listenForKeys } from "./state/commands";
@@ -9,11 +10,21 @@ import { followAddress } from "./state/view";
 import "./styles/app.css";
 
 const place = document.getElementById("app");
+const data = document.getElementById("trace-data")?.textContent;
 if (place) {
   inks.subscribe(() => {}); // Sets the theme on the page, and keeps it set.
   listenForKeys();
   const { key } = place.dataset;
-  if (key !== undefined) {
+  if (data) {
+    followAddress("fragment");
+    EmbeddedSource.unpack(data).then(
+      (source) => {
+        place.replaceChildren();
+        render(<TraceApp source={source} />, place);
+      },
+      (error: unknown) => place.append(`This report cannot be shown: ${String(error)}`),
+    );
+  } else if (key !== undefined) {
     followAddress("query");
     place.replaceChildren();
     render(<TraceApp source={new HttpSource(key)} />, place);

@@ -4,6 +4,8 @@
 
 mod architecture;
 mod bad_input;
+#[cfg(feature = "view")]
+mod cells;
 mod cli;
 mod equivalences;
 mod evaluation;

@@ -1,21 +1,18 @@
 //! `trimkv-trace heads`: what each head kept, its scores and its role.
 
 pub mod args;
-mod row;
 mod several;
 mod table;
 
 use anyhow::Result;
 
 use self::args::HeadsArgs;
-use self::row::{Row, csv};
 use self::table::table;
 use super::printer::Printer;
-use crate::analysis::category::TokenFacts;
-use crate::analysis::features::RunRule;
-use crate::analysis::reading::{HeadReading, read_heads};
-use crate::analysis::roles::Thresholds;
-use crate::trace::manifest::{Manifest, Status};
+use crate::digest::row::csv;
+use crate::digest::rows;
+pub use crate::digest::{readings, rule};
+use crate::trace::manifest::Status;
 use crate::trace::read::Trace;
 
 /// Prints the facts, scores and role of every head of a trace.
@@ -46,25 +43,4 @@ pub fn run(args: &HeadsArgs, printer: &Printer) -> Result<()> {
         printer.note("nothing was evicted in this run, so no head had to choose");
     }
     Ok(())
-}
-
-fn rows(trace: &Trace, heads: &[HeadReading]) -> Vec<Row> {
-    let texts: Vec<&str> = trace.recording.tokens.iter().map(|token| token.text.as_deref().unwrap_or("")).collect();
-    let row = |head: &HeadReading| {
-        let departures: Vec<_> = trace.recording.lifetimes.departures(head.facts.head).collect();
-        Row::new(head, &departures, &texts)
-    };
-    heads.iter().map(row).collect()
-}
-
-/// Reads the heads of a trace.
-pub fn readings(trace: &Trace) -> Vec<HeadReading> {
-    let tokens: Vec<TokenFacts<'_>> = trace.recording.tokens.iter().map(TokenFacts::of).collect();
-    read_heads(&trace.recording.lifetimes, &tokens, &rule(&trace.manifest), &Thresholds::default())
-}
-
-/// What a manifest says about cuts.
-pub fn rule(manifest: &Manifest) -> RunRule {
-    let policy = &manifest.policy;
-    RunRule { budget: policy.budget, buffer: policy.buffer, protected_first: policy.sinks.unwrap_or(0) }
 }

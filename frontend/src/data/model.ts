@@ -14,6 +14,7 @@ export interface Manifest {
   generated?: { tokens: number; stop?: string };
   seen?: number;
   seconds?: { load?: number; prefill?: number; decode?: number };
+  note?: string;
   bytes?: { cache_peak?: number; cache_full?: number; cache_now?: number };
   [key: string]: unknown;
 }
@@ -46,6 +47,9 @@ export interface Listed {
   kv_heads: number | null;
   bytes: number | null;
   deletable: boolean;
+  /** What is to be seen in it, in a sentence. */
+  note?: string | null;
+  /** Why it cannot be read. */
   error?: string | null;
 }
 

@@ -1,4 +1,5 @@
 // Where a trace's data come from: a server, or the page itself (a report). Views ask this interface only.
+import { signal } from "@preact/signals";
 import { tableFromIPC } from "@uwdata/flechette";
 import { LayerColumns } from "./columns";
 import type { Cuts, Diagnosis, Facts, HeadScores, Steps, Tokens } from "./model";
@@ -12,6 +13,8 @@ export interface TraceSource {
   steps(): Promise<Steps>;
   heads(): Promise<HeadScores[]>;
   diagnoses(): Promise<Diagnosis[]>;
+  /** Address of what happens after so many tokens, where a run can be in progress. */
+  events?(after: number): string;
 }
 
 /** What a server said when it could not answer. */
@@ -24,14 +27,25 @@ export class ServerError extends Error {
   }
 }
 
+/** Whether the last request found a server. */
+export const serverThere = signal(true);
+
+/** What to say when there is no server. */
+export function askedInVain(): ServerError {
+  serverThere.value = false;
+  return new ServerError("the server does not answer; start it again with `trimkv-trace open`", 0);
+}
+
 /** Asks the server; says its sentence when it cannot answer, and says so when there is no server. */
 export async function ask(path: string, init?: RequestInit): Promise<Response> {
   let response: Response;
   try {
     response = await fetch(path, { ...init, headers: { ...init?.headers, "x-trimkv-trace": "1" } });
-  } catch {
-    throw new ServerError("the server does not answer; start it again with `trimkv-trace open`", 0);
+  } catch (error) {
+    if (init?.signal?.aborted) throw error;
+    throw askedInVain();
   }
+  serverThere.value = true;
   if (response.ok) return response;
   const said = await response.json().catch(() => undefined);
   throw new ServerError(said?.error ?? `the server answered ${response.status} to ${path}`, response.status);
@@ -43,7 +57,9 @@ type Table = ReturnType<typeof tableFromIPC>;
 function numbers<T>(table: Table, name: string): T {
   const column = table.getChild(name);
   if (!column) throw new Error(`the server's table has no column ${name}`);
-  return column.toArray() as T;
+  // Without rows there is no batch to take the array's kind from.
+  const { values } = column.type as { values?: new (length: number) => unknown };
+  return (column.length === 0 && values ? new values(0) : column.toArray()) as T;
 }
 
 function names(table: Table, key: string): string[] {
@@ -121,6 +137,10 @@ export class HttpSource implements TraceSource {
 
   async diagnoses(): Promise<Diagnosis[]> {
     return (await (await ask(`${this.base}/check`)).json()).diagnoses;
+  }
+
+  events(after: number): string {
+    return `${this.base}/events?after=${after}`;
   }
 
   private async table(path: string): Promise<Table> {

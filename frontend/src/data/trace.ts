@@ -16,15 +16,6 @@ const PARALLEL = 4;
 /** Something that is asked for, here, or refused. */
 export type Loaded<T> = { state: "waiting" } | { state: "here"; value: T } | { state: "failed"; why: string };
 
-function later<T>(ask: () => Promise<T>): Signal<Loaded<T>> {
-  const answer = signal<Loaded<T>>({ state: "waiting" });
-  ask().then(
-    (value) => (answer.value = { state: "here", value }),
-    (error: unknown) => (answer.value = { state: "failed", why: error instanceof Error ? error.message : String(error) }),
-  );
-  return answer;
-}
-
 /** The value of something that may be here. Reading it in a view makes the view follow it. */
 export function here<T>(answer: Signal<Loaded<T>>): T | undefined {
   return answer.value.state === "here" ? answer.value.value : undefined;
@@ -48,30 +39,59 @@ export class Trace {
   private readonly cutsOf = new Map<number, Signal<Loaded<Cuts>>>();
   private readonly queue: (() => Promise<unknown>)[] = [];
   private running = 0;
+  private readonly known: Signal<Facts>;
+  /** Called when a part has arrived, so that events which came meanwhile can be applied to it. */
+  onArrival: () => void = () => {};
 
   constructor(
     readonly source: TraceSource,
-    readonly facts: Facts,
+    facts: Facts,
   ) {
+    this.known = signal(facts);
     const { model, prompt, seen } = facts.manifest;
     this.layers = model.layers;
     this.kvHeads = model.kv_heads;
     this.promptTokens = prompt?.tokens ?? 0;
     this.seen = signal(seen ?? 0);
-    this.tokens = later(() => source.tokens());
-    this.steps = later(() => source.steps());
-    this.heads = later(() => source.heads());
-    this.diagnoses = later(() => source.diagnoses());
+    this.tokens = this.later(() => source.tokens());
+    this.steps = this.later(() => source.steps());
+    this.heads = this.later(() => source.heads());
+    this.diagnoses = this.later(() => source.diagnoses());
   }
 
   static async open(source: TraceSource): Promise<Trace> {
     const trace = new Trace(source, await source.facts());
-    // A foreign trace's manifest need not say how much was seen: the first layer does.
-    if (trace.seen.value === 0) {
+    // A foreign trace's manifest need not say how much was seen: the first layer does. A run that has just begun says so itself.
+    if (trace.seen.value === 0 && trace.facts.manifest.status !== "running") {
       const layer = await source.lifetimes(0, 1);
       trace.seen.value = layer.seen;
     }
     return trace;
+  }
+
+  /** What is known of the run. */
+  get facts(): Facts {
+    return this.known.value;
+  }
+
+  /** Asks again for everything that was asked for; what is here stays until the new arrives. */
+  async refresh(): Promise<void> {
+    const facts = await this.source.facts();
+    this.known.value = facts;
+    this.seen.value = Math.max(this.seen.peek(), facts.manifest.seen ?? 0);
+    this.ask(this.tokens, () => this.source.tokens());
+    this.ask(this.steps, () => this.source.steps());
+    this.ask(this.heads, () => this.source.heads());
+    this.ask(this.diagnoses, () => this.source.diagnoses());
+    for (const [layer, cuts] of this.cutsOf) this.ask(cuts, () => this.inTurn(() => this.source.cuts(layer)));
+    for (const [layer, columns] of this.full) this.ask(columns, () => this.inTurn(() => this.source.lifetimes(layer, 1)));
+    this.refreshOverviews();
+  }
+
+  /** Asks again for pooled lives, which events cannot be applied to. */
+  refreshOverviews(): void {
+    const pool = this.overviewPool;
+    for (const [layer, columns] of this.overviews) this.ask(columns, () => this.inTurn(() => this.source.lifetimes(layer, pool)));
   }
 
   /** Tokens to an entry in the overview. */
@@ -117,10 +137,28 @@ export class Trace {
   private once<T>(kept: Map<number, Signal<Loaded<T>>>, layer: number, ask: () => Promise<T>): Signal<Loaded<T>> {
     let known = kept.get(layer);
     if (!known) {
-      known = later(() => this.inTurn(ask));
+      known = this.later(() => this.inTurn(ask));
       kept.set(layer, known);
     }
     return known;
+  }
+
+  private later<T>(ask: () => Promise<T>): Signal<Loaded<T>> {
+    const answer = signal<Loaded<T>>({ state: "waiting" });
+    this.ask(answer, ask);
+    return answer;
+  }
+
+  /** A refusal does not take away what is already here. */
+  private ask<T>(answer: Signal<Loaded<T>>, ask: () => Promise<T>): void {
+    ask()
+      .then(
+        (value) => (answer.value = { state: "here", value }),
+        (error: unknown) => {
+          if (answer.peek().state !== "here") answer.value = { state: "failed", why: error instanceof Error ? error.message : String(error) };
+        },
+      )
+      .finally(() => this.onArrival());
   }
 
   /** A few at a time, so that what is asked for last does not wait for a hundred others' bytes to arrive together. */

@@ -1,5 +1,4 @@
 // S1: every head at once, what was run, and where in the depth which behaviour lives.
-import { useComputed } from "@preact/signals";
 import { useState } from "preact/hooks";
 import { here, type Trace } from "../data/trace";
 import { readFind, scoreNames, scoreOf } from "../state/finder";
@@ -16,9 +15,10 @@ export function OverviewScreen({ trace }: { trace: Trace }) {
   const scores = here(trace.heads) ?? [];
   const names = scoreNames(scores);
   const roles = [...new Set(scores.flatMap(({ role, also }) => [role, ...also]))];
-  const found = useComputed(() => readFind(view.value.find, roles, names));
-  const error = "error" in found.value ? found.value.error : undefined;
-  const test = "test" in found.value ? found.value.test : () => true;
+  const found = readFind(view.value.find, roles, names);
+  // Until the scores are here, nobody can say that a name is wrong.
+  const error = "error" in found && scores.length > 0 ? found.error : undefined;
+  const test = "test" in found ? found.test : () => true;
   const hits = Array.from({ length: trace.layers * trace.kvHeads }, (_, index) => ({
     layer: Math.floor(index / trace.kvHeads),
     head: index % trace.kvHeads,
@@ -28,7 +28,7 @@ export function OverviewScreen({ trace }: { trace: Trace }) {
     <div class="overview">
       <Panel
         title="Heads"
-        hint="One square per layer and KV head: keys to the right, queries down. Colour is what the head still keeps."
+        hint="Keys to the right, queries down; colour is what is kept."
         tools={
           <>
             <Finder error={error} hits={hits} total={trace.layers * trace.kvHeads} />

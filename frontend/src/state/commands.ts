@@ -40,8 +40,13 @@ function ownsArrows(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.closest("[data-arrows], [role=slider], [role=listbox], [role=menu]") !== null;
 }
 
+/** A dialog that needs no commands keeps all keys to itself while it is open, Escape too. */
+function areKeysTaken(): boolean {
+  return document.querySelector("dialog[data-own-keys][open]") !== null;
+}
+
 function onKey(event: KeyboardEvent): void {
-  if (event.altKey || event.defaultPrevented) return;
+  if (event.altKey || event.defaultPrevented || areKeysTaken()) return;
   const name = nameOf(event);
   if (isTyping(event.target) && !name.startsWith("Ctrl+")) return;
   if (name.startsWith("Arrow") && ownsArrows(event.target)) return;

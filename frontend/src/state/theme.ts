@@ -75,3 +75,12 @@ export function roleColour(role: string): string {
   const name = `--role-${role.replaceAll(" ", "-")}`;
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim() || "#888888";
 }
+
+/** How many series can be told apart by colour. */
+const SERIES = 9;
+
+/** The colour of the n-th of a few lines, from the style; a letter or a word tells them apart as well. */
+export function seriesColour(index: number): string {
+  void theme.value;
+  return getComputedStyle(document.documentElement).getPropertyValue(`--series-${(index % SERIES) + 1}`).trim();
+}

@@ -19,9 +19,11 @@ interface HeadGridProps {
   onOpen?: () => void;
   /** Smallest side of a thumbnail in CSS pixels; below it the grid scrolls. */
   smallest?: number;
+  /** Without the line on the chosen head. */
+  compact?: boolean;
 }
 
-export function HeadGrid({ trace, test, onOpen, smallest = 26 }: HeadGridProps) {
+export function HeadGrid({ trace, test, onOpen, smallest = 26, compact = false }: HeadGridProps) {
   const layout = useRef<GridLayout>(undefined);
   const order = useComputed(() => {
     const scores = here(trace.heads);
@@ -36,7 +38,8 @@ export function HeadGrid({ trace, test, onOpen, smallest = 26 }: HeadGridProps) 
     const { sort } = view.value;
     const heads = order.value.filter((head) => sort === "place" || test(head));
     const layers = new Set(heads.filter(test).map((head) => head.layer));
-    const shown = sort === "place" ? heads.filter((head) => layers.has(head.layer)) : heads;
+    // Layers without a hit are left out, but for a search that nobody meets.
+    const shown = sort === "place" && layers.size > 0 ? heads.filter((head) => layers.has(head.layer)) : heads;
     layout.current = layOut(surface.width, surface.height, shown, sort === "place" ? trace.kvHeads : undefined, smallest);
     drawGrid(surface, trace, layout.current, test, sort);
   };
@@ -68,7 +71,7 @@ export function HeadGrid({ trace, test, onOpen, smallest = 26 }: HeadGridProps) 
           if (again) onOpen?.();
         }}
       />
-      <GridNote trace={trace} />
+      {!compact && <GridNote trace={trace} />}
     </div>
   );
 }

@@ -1,5 +1,5 @@
 // How to read the colours: the ramp with its numbers, and the three states.
-import { longestHalfLife } from "../base/cells";
+import { type MapKind, longestHalfLife } from "../base/cells";
 import { cssRgb } from "../base/colour";
 import { count } from "../base/format";
 import type { Trace } from "../data/trace";
@@ -7,8 +7,8 @@ import { cellColours, ramp } from "../state/theme";
 import { view } from "../state/view";
 import { Plot, type Surface } from "./plot";
 
-export function MapLegend({ trace }: { trace: Trace }) {
-  const { map } = view.value;
+export function MapLegend({ trace, kind }: { trace: Trace; kind?: MapKind | undefined }) {
+  const map = kind ?? view.value.map;
   const longest = longestHalfLife(trace.seen.value);
   const colours = cellColours.value;
   const draw = ({ context, width, height }: Surface) => {

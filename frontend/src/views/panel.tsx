@@ -28,7 +28,7 @@ export function Panel({ title, hint, tools, table, children, class: name }: Pane
     <section class={`panel ${name ?? ""}`} aria-label={title}>
       <header class="panel-head">
         <h2>{title}</h2>
-        {hint && <p class="hint">{hint}</p>}
+        {hint && <p class="hint" title={hint}>{hint}</p>}
         <div class="tools">
           {tools}
           {table && (

@@ -44,6 +44,8 @@ export function Plot(props: PlotProps) {
     watcher.observe(box);
     const again = () => (size.value = { ...size.peek() });
     addEventListener("painter-changed", again);
+    // Text drawn before its font was there is drawn again.
+    document.fonts.addEventListener("loadingdone", again);
     // Drawing happens in a frame, so that a hundred changes draw once; what it read is watched until it changes.
     let frame = 0;
     let unwatch = () => {};
@@ -70,6 +72,7 @@ export function Plot(props: PlotProps) {
       cancelAnimationFrame(frame);
       watcher.disconnect();
       removeEventListener("painter-changed", again);
+      document.fonts.removeEventListener("loadingdone", again);
       element.removeEventListener("wheel", wheel);
     };
   }, []);

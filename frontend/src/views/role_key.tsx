@@ -6,7 +6,9 @@ import { show, view } from "../state/view";
 export function RoleKey({ scores }: { scores: readonly HeadScores[] }) {
   const counts = new Map<string, number>();
   for (const { role } of scores) counts.set(role, (counts.get(role) ?? 0) + 1);
-  const roles = [...counts].sort((a, b) => b[1] - a[1]);
+  // What has no role of its own comes last.
+  const vague = (role: string) => (role === "mixed" || role === "not enough evidence" ? 1 : 0);
+  const roles = [...counts].sort((a, b) => vague(a[0]) - vague(b[0]) || b[1] - a[1]);
   return (
     <ul class="role-key" aria-label="Roles of heads">
       {roles.map(([role, heads]) => (

@@ -1,5 +1,6 @@
 // What was run, in a few lines, and what the checks say of it.
 import { bytes, count, seconds } from "../base/format";
+import type { Manifest } from "../data/model";
 import { here, type Trace } from "../data/trace";
 import { Panel } from "./panel";
 import { cacheWords } from "./top_bar";
@@ -16,7 +17,7 @@ export function RunCard({ trace }: { trace: Trace }) {
     ["tokens", `${count(prompt?.tokens ?? 0)} of the prompt, ${count(generated?.tokens ?? 0)} generated${generated?.stop ? ` (${generated.stop})` : ""}`],
     ["cache", cacheWords(trace)],
     ["speed", rate ? `${rate.toFixed(rate < 10 ? 1 : 0)} tokens/s, prompt read in ${seconds(time?.prefill)}` : "not told"],
-    ["drawn", sampling ? (sampling.greedy ? "greedily" : `temperature ${sampling.temperature}, top-p ${sampling.top_p}, seed ${sampling.seed}`) : "not told"],
+    ["drawn", drawn(sampling)],
     ["on", [device, manifest.created?.slice(0, 16).replace("T", " ")].filter(Boolean).join(", ") || "not told"],
   ];
   const diagnoses = (here(trace.diagnoses) ?? []).filter((found) => found.severity !== "info" && found.level !== "info");
@@ -49,4 +50,10 @@ export function RunCard({ trace }: { trace: Trace }) {
       {manifest.bytes?.cache_now !== undefined && manifest.status === "running" && <p class="note">Running; the cache holds {bytes(manifest.bytes.cache_now)}.</p>}
     </Panel>
   );
+}
+
+function drawn(sampling: Manifest["sampling"]): string {
+  if (sampling?.greedy) return "greedily";
+  if (typeof sampling?.temperature !== "number") return "not told";
+  return `temperature ${sampling.temperature}, top-p ${sampling.top_p ?? 1}, seed ${sampling.seed ?? 0}`;
 }

@@ -2,14 +2,18 @@
 import { bytes, count, plural } from "../base/format";
 import { MAP_KINDS, type MapKind } from "../base/cells";
 import { RAMPS, type Ramp } from "../base/colour";
+import type { Live } from "../data/live";
 import type { Trace } from "../data/trace";
 import { theme, toggleTheme } from "../state/theme";
 import { show, view } from "../state/view";
+import { LiveBadge } from "./live_badge";
 import { Choice } from "./panel";
+import { ShellButtons } from "./shell";
+import { NewRunButton } from "./run_form";
 
 const MAP_TITLES: Record<MapKind, string> = { retention: "Retention", alive: "Alive", "half-life": "Half-life" };
 
-export function TopBar({ trace }: { trace: Trace }) {
+export function TopBar({ trace, live }: { trace: Trace; live: Live | undefined }) {
   const { manifest, title, source } = trace.facts;
   const { model, policy } = manifest;
   const budget = policy?.budget === undefined ? undefined : `M ${count(policy.budget)}${policy.buffer ? ` + ${count(policy.buffer)}` : ""}`;
@@ -26,13 +30,16 @@ export function TopBar({ trace }: { trace: Trace }) {
             .join("  ·  ")}
         </p>
       </div>
+      {live && <LiveBadge trace={trace} live={live} />}
       <div class="tools">
+        {trace.source.events && <NewRunButton />}
         <Choice label="What heatmaps show" value={view.value.map} options={MAP_KINDS.map((kind) => [kind, MAP_TITLES[kind]] as const)} onChoose={(map) => show({ map })} />
         <select aria-label="Colour map" value={view.value.ramp} onChange={(event) => show({ ramp: event.currentTarget.value as Ramp })}>
           {RAMPS.map((name) => (
             <option>{name}</option>
           ))}
         </select>
+        <ShellButtons />
         <button class="icon" aria-label={theme.value === "dark" ? "Light page" : "Dark page"} title="Light or dark (T)" onClick={toggleTheme}>
           {theme.value === "dark" ? "☀" : "☾"}
         </button>
