@@ -4,11 +4,10 @@ import type { Tokens } from "../data/model";
 import { ProseBlock } from "./prose_block";
 import { Blocks } from "./prose_blocks";
 import type { Ink } from "./prose_ink";
+import { Jump } from "./prose_jump";
 
 /** Height of a line in CSS pixels; the style's `--line`. */
 const LINE = 25;
-/** Frames that a jump may take to settle; heights above it may still change. */
-const SETTLE = 40;
 
 /** What every token looks like; asked for the tokens that are on the page. */
 export interface Look {
@@ -28,7 +27,7 @@ export class ProseView {
   private readonly resizes: ResizeObserver;
   private width = 0;
   private frame = 0;
-  private jump = 0;
+  private readonly jump: Jump;
   private marked: { hovered?: number | null; pinned?: number | null } = {};
   /** The token that Tab comes to; its block stays on the page. */
   private roving = 0;
@@ -45,6 +44,7 @@ export class ProseView {
     private readonly textKnown: boolean,
     private look: Look,
   ) {
+    this.jump = new Jump(scroller);
     this.blocks.follow(tokens);
     this.width = space.clientWidth;
     // Before the virtualizer's own: what it brings into sight must not pull a reader back who scrolls away from the end.
@@ -59,7 +59,7 @@ export class ProseView {
 
   dispose(): void {
     cancelAnimationFrame(this.frame);
-    cancelAnimationFrame(this.jump);
+    this.jump.stop();
     this.scroller.removeEventListener("scroll", this.scrolled);
     this.resizes.disconnect();
     this.unmount();
@@ -99,27 +99,18 @@ export class ProseView {
   /** Scrolls until a token is in sight, exactly, however the heights before it turn out. */
   reveal(position: number): void {
     const index = this.blocks.indexOf(Math.min(position, this.tokens.count - 1));
-    cancelAnimationFrame(this.jump);
     this.isFollowing = false;
     this.hold([index]);
-    let [tries, still] = [0, 0];
-    const step = () => {
+    const span = () => {
       const block = this.built.get(index);
-      if (!block || !block.holds(position)) return;
-      const [token, box] = [block.span(position).getBoundingClientRect(), this.scroller.getBoundingClientRect()];
-      const isSeen = token.top >= box.top + LINE && token.bottom <= box.bottom - LINE;
-      if (!isSeen) this.scroller.scrollTop += token.top - box.top - 0.35 * box.height;
-      still = isSeen ? still + 1 : 0;
-      tries += 1;
-      if (still < 3 && tries < SETTLE) this.jump = requestAnimationFrame(step);
-      else this.hold([]);
+      return block?.holds(position) ? block.span(position) : undefined;
     };
-    step();
+    this.jump.to(span, () => this.hold([]));
   }
 
-  /** Stops a jump that is still settling: the reader scrolls. */
+  /** The reader scrolls: nothing else may. */
   letGo(): void {
-    cancelAnimationFrame(this.jump);
+    this.jump.stop();
   }
 
   /** Gives the focus to a token and brings it into sight. */
