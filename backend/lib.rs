@@ -17,6 +17,8 @@
 //! - `training` (feature `generate`) learns the gates of a frozen model; `training_log` (feature `tables`) is what it tells.
 //! - [`analysis`] turns a trace into facts about heads. Slices in, values out.
 //! - `figures` (feature `view`) lays a trace out for paper. Slices in, bytes out.
+//! - `run` (feature `generate`) turns a request into a recorded run, for the command line and the dashboard alike.
+//! - `digest` says what a trace shows as rows; `web` (feature `view`) serves the dashboard.
 //! - `cli` (feature `tables`) is the command line; only its printer writes to the standard streams.
 //!
 //! # What always holds
@@ -45,6 +47,8 @@ pub mod figures;
 #[cfg(feature = "generate")]
 pub mod model;
 pub mod policy;
+#[cfg(feature = "generate")]
+pub mod run;
 pub mod synth;
 pub mod text;
 pub mod trace;

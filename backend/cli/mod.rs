@@ -15,17 +15,13 @@ pub mod corpus;
 #[cfg(feature = "generate")]
 pub mod evaluate;
 #[cfg(feature = "generate")]
-pub mod policy;
-#[cfg(feature = "generate")]
-pub mod prompt;
-#[cfg(feature = "generate")]
 pub mod run;
-#[cfg(feature = "generate")]
-pub mod session;
 #[cfg(feature = "generate")]
 pub mod summary;
 #[cfg(feature = "generate")]
 pub mod train;
+#[cfg(all(feature = "generate", feature = "view"))]
+pub mod watched;
 
 use std::process::ExitCode;
 

@@ -16,7 +16,7 @@ const TENSORS: &str = "cache tensors";
 /// Tests: what `synth` plants, `analysis` must find. Neither uses the other.
 const RECOVERY: &str = "recovery of planted roles";
 
-const PARTS: [Part; 20] = [
+const PARTS: [Part; 21] = [
     Part { name: "text::class", may_use: &[], may_touch: &[] },
     Part { name: "text", may_use: &["text::class"], may_touch: &["tokenizers", "minijinja", "std::fs"] },
     Part { name: VALUES, may_use: &[], may_touch: &[] },
@@ -34,6 +34,11 @@ const PARTS: [Part; 20] = [
         may_use: &[VALUES, "policy", DECISIONS, TENSORS, "model"],
         may_touch: &["candle", "std::fs", "unsafe"],
     },
+    Part {
+        name: "run",
+        may_use: &[VALUES, FILES, "policy", "text", "model", "engine"],
+        may_touch: &["std::fs", "std::io"],
+    },
     Part { name: "corpus", may_use: &[], may_touch: &[] },
     Part {
         name: "evaluation",
@@ -50,7 +55,7 @@ const PARTS: [Part; 20] = [
     Part { name: "digest", may_use: &[VALUES, FILES, "analysis"], may_touch: &[] },
     Part {
         name: "web",
-        may_use: &[VALUES, FILES, "text::class", "analysis", "digest", "figures"],
+        may_use: &[VALUES, FILES, "text::class", "analysis", "digest", "figures", "policy", "run"],
         may_touch: &["polars", "std::fs"],
     },
     Part { name: "synth", may_use: &[VALUES, "policy", DECISIONS, "text::class"], may_touch: &[] },
@@ -78,6 +83,7 @@ const PARTS: [Part; 20] = [
             "corpus",
             "evaluation",
             "digest",
+            "run",
             "web",
         ],
         may_touch: &["std::fs", "std::io"],
