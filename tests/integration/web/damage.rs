@@ -70,12 +70,12 @@ fn a_manifest_that_claims_more_than_there_is_takes_no_memory() {
     let site = Site::new();
     write_trace(&site.path("good"), &["a", "b", "c"]);
     for (number, (layers, kv_heads, seen)) in
-        [(65_535, 16, 3u32), (2, 2, u32::MAX), (1 << 40, 2, 3), (0, 0, 0), (2, 3, 3)].into_iter().enumerate()
+        [(65_535u64, 16, 3u32), (2, 2, u32::MAX), (1 << 40, 2, 3), (0, 0, 0), (2, 3, 3)].into_iter().enumerate()
     {
         let key = format!("claims-{number}");
         copy(&site.path("good"), &site.path(&key));
         let manifest = serde_json::json!({
-            "schema": "trimkv-trace/1", "seen": seen, "model": {"layers": layers as u64, "kv_heads": kv_heads}
+            "schema": "trimkv-trace/1", "seen": seen, "model": {"layers": layers, "kv_heads": kv_heads}
         });
         fs::write(site.path(&key).join("manifest.json"), manifest.to_string()).unwrap();
         let answer = site.get(&format!("/api/traces/{key}/lifetimes?layer=0"));

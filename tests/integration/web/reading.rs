@@ -1,17 +1,51 @@
 //! What is read is what the trace holds.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use axum::http::StatusCode;
-use polars::prelude::*;
+use polars_arrow::array::{Array, PrimitiveArray, Utf8Array};
+use polars_arrow::io::ipc::read::{StreamReader, StreamState, read_stream_metadata};
+use polars_arrow::types::NativeType;
 use trimkv_trace::trace::read::Trace;
 use trimkv_trace::trace::reader::{STILL_CACHED, TraceReader};
 use trimkv_trace::trace::step::KvHead;
 
 use super::{Site, write_trace};
 
-fn frame(site: &Site, path: &str) -> DataFrame {
-    IpcStreamReader::new(Cursor::new(site.got(path).body)).finish().unwrap()
+/// A table as it was sent, read by the Arrow format's own rules.
+struct Sent {
+    columns: BTreeMap<String, Box<dyn Array>>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Sent {
+    fn rows(&self) -> usize {
+        self.columns.values().next().unwrap().len()
+    }
+
+    fn numbers<T: NativeType>(&self, name: &str) -> Vec<T> {
+        let column = self.columns[name].as_any().downcast_ref::<PrimitiveArray<T>>().unwrap();
+        assert_eq!(column.null_count(), 0);
+        column.values().to_vec()
+    }
+
+    fn texts(&self, name: &str) -> Vec<String> {
+        let column = self.columns[name].as_any().downcast_ref::<Utf8Array<i32>>().unwrap();
+        column.values_iter().map(str::to_owned).collect()
+    }
+}
+
+fn frame(site: &Site, path: &str) -> Sent {
+    let mut from = Cursor::new(site.got(path).body);
+    let about = read_stream_metadata(&mut from).unwrap();
+    let names: Vec<String> = about.schema.iter_names().map(|name| name.to_string()).collect();
+    let metadata = about.custom_schema_metadata.clone().unwrap_or_default();
+    let metadata = metadata.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    let mut batches = StreamReader::new(from, about, None);
+    let StreamState::Some(batch) = batches.next().unwrap().unwrap() else { panic!("{path} is cut short") };
+    assert!(batches.next().is_none(), "one record batch");
+    Sent { columns: names.into_iter().zip(batch.into_arrays()).collect(), metadata }
 }
 
 fn bundled(name: &str) -> Trace {
@@ -24,14 +58,14 @@ fn every_layer_that_is_sent_is_the_recorded_one() {
     let shape = trace.manifest.shape();
     for layer in 0..shape.layers as u16 {
         let sent = frame(&site, &format!("/api/traces/codes/lifetimes?layer={layer}"));
-        let (log_beta, left) = (sent.column("log_beta").unwrap().clone(), sent.column("evicted_at").unwrap().clone());
+        assert_eq!((&*sent.metadata["layer"], &*sent.metadata["kv_heads"]), (&*layer.to_string(), "4"));
         let heads = || (0..shape.kv_heads as u16).map(|head| KvHead { layer, head });
         let lives = &trace.recording.lifetimes;
         let expected: Vec<f32> = heads().flat_map(|head| lives.log_beta(head).to_vec()).collect();
-        assert_eq!(log_beta.f32().unwrap().into_no_null_iter().collect::<Vec<_>>(), expected);
+        assert_eq!(sent.numbers::<f32>("log_beta"), expected);
         let expected: Vec<u32> =
             heads().flat_map(|head| lives.departures(head).map(|at| at.unwrap_or(STILL_CACHED))).collect();
-        assert_eq!(left.u32().unwrap().into_no_null_iter().collect::<Vec<_>>(), expected);
+        assert_eq!(sent.numbers::<u32>("evicted_at"), expected);
     }
 }
 
@@ -53,13 +87,10 @@ fn pooled_rows_are_some_of_the_layers_rows() {
         frame(&site, "/api/traces/long/lifetimes?layer=3"),
         frame(&site, "/api/traces/long/lifetimes?layer=3&pool=16"),
     );
-    let seen = all.height() / 4;
-    assert_eq!(pooled.height(), seen.div_ceil(16) * 4);
-    let column = |frame: &DataFrame, name: &str| {
-        frame.column(name).unwrap().u32().unwrap().into_no_null_iter().collect::<Vec<u32>>()
-    };
-    let (left, kept, position) =
-        (column(&all, "evicted_at"), column(&pooled, "evicted_at"), column(&pooled, "position"));
+    let seen = all.rows() / 4;
+    assert_eq!(pooled.rows(), seen.div_ceil(16) * 4);
+    let (left, kept) = (all.numbers::<u32>("evicted_at"), pooled.numbers::<u32>("evicted_at"));
+    let position = pooled.numbers::<u32>("position");
     for (row, (&at, &position)) in kept.iter().zip(&position).enumerate() {
         let (head, block) = (row / seen.div_ceil(16), row % seen.div_ceil(16));
         let tokens = &left[head * seen..][block * 16..seen.min(block * 16 + 16)];
@@ -74,8 +105,8 @@ fn text_is_sent_byte_for_byte_and_is_never_markup() {
     let texts = ["<script>alert(1)</script>", "\u{fffd}", "", "\u{0}\u{7}", "a\u{1f600}"];
     write_trace(&site.path("odd"), &texts);
     let sent = frame(&site, "/api/traces/odd/tokens");
-    assert_eq!(sent.column("text").unwrap().str().unwrap().iter().map(Option::unwrap).collect::<Vec<_>>(), texts);
-    assert_eq!(sent.column("role").unwrap().cast(&DataType::UInt32).unwrap().u32().unwrap().get(0), Some(1));
+    assert_eq!(sent.texts("text"), texts);
+    assert_eq!((sent.numbers::<u8>("role")[0], sent.metadata["role_names"].split(',').nth(1)), (1, Some("user")));
     for page in ["/", "/t/odd"] {
         let html = site.got(page).text();
         assert!(html.contains("&#60;script&#62;alert(1)"), "{html}");
@@ -87,8 +118,8 @@ fn text_is_sent_byte_for_byte_and_is_never_markup() {
 fn cuts_steps_heads_and_diagnoses_are_those_of_the_trace() {
     let (site, trace) = (Site::new(), bundled("codes"));
     let cuts = frame(&site, "/api/traces/codes/cuts?layer=2");
-    assert_eq!(cuts.height(), trace.recording.cuts.iter().filter(|row| row.head.head.layer == 2).count());
-    assert_eq!(frame(&site, "/api/traces/codes/steps").height(), trace.recording.steps.len());
+    assert_eq!(cuts.rows(), trace.recording.cuts.iter().filter(|row| row.head.head.layer == 2).count());
+    assert_eq!(frame(&site, "/api/traces/codes/steps").rows(), trace.recording.steps.len());
     let heads = site.got("/api/traces/codes/heads").json();
     assert_eq!(heads["heads"].as_array().unwrap().len(), 24);
     assert_eq!((&heads["heads"][23]["layer"], &heads["heads"][23]["head"]), (&5.into(), &3.into()));
