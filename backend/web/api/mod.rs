@@ -5,6 +5,7 @@ pub mod changes;
 pub mod cuts;
 pub mod download;
 pub mod events;
+pub mod exports;
 pub mod heads;
 pub mod lifetimes;
 pub mod runs;
@@ -34,6 +35,8 @@ pub fn routes() -> Router<Dashboard> {
         .route("/traces/{key}/restore", post(changes::restore))
         .route("/traces/{key}/events", get(events::events))
         .route("/traces/{key}/download.zip", get(download::download))
+        .route("/traces/{key}/figure/{file}", get(exports::figure))
+        .route("/traces/{key}/report.html", get(exports::report))
         .route("/open", post(changes::open))
         .route("/dropped", post(changes::dropped).layer(DefaultBodyLimit::max(changes::DROPPED_BYTES)))
         .route("/runs", get(runs::choices).post(runs::start))

@@ -6,6 +6,7 @@ import type { Live } from "../data/live";
 import type { Trace } from "../data/trace";
 import { theme, toggleTheme } from "../state/theme";
 import { show, view } from "../state/view";
+import { ExportButton } from "./export_dialog";
 import { LiveBadge } from "./live_badge";
 import { Choice } from "./panel";
 import { ShellButtons } from "./shell";
@@ -39,6 +40,7 @@ export function TopBar({ trace, live }: { trace: Trace; live: Live | undefined }
             <option>{name}</option>
           ))}
         </select>
+        {trace.source.events && <ExportButton trace={trace} />}
         <ShellButtons />
         <button class="icon" aria-label={theme.value === "dark" ? "Light page" : "Dark page"} title="Light or dark (T)" onClick={toggleTheme}>
           {theme.value === "dark" ? "☀" : "☾"}

@@ -2,6 +2,7 @@
 
 mod changes;
 mod damage;
+mod exports;
 mod guards;
 mod live;
 mod program;
