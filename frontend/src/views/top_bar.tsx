@@ -54,5 +54,6 @@ export function TopBar({ trace, live }: { trace: Trace; live: Live | undefined }
 export function cacheWords(trace: Trace): string {
   const { cache_peak, cache_full } = trace.facts.manifest.bytes ?? {};
   if (!cache_peak || !cache_full) return "–";
+  if (cache_peak > cache_full) return `${bytes(cache_peak)} allocated; this short run would fit into ${bytes(cache_full)}`;
   return `${bytes(cache_peak)} at most, of ${bytes(cache_full)} for the full cache (${(cache_full / cache_peak).toFixed(1)} times less)`;
 }
