@@ -226,6 +226,8 @@ impl Lifeline {
             let x = group.iter().map(|&index| ends[index][0]).fold(0.0, f32::max) + END + 1.5;
             for (&index, y) in group.iter().zip(axes::apart(&heights, small(self.spec.font_pt) * 0.95)) {
                 end(sheet, &head.lives[index], ends[index], LINES[index])?;
+                // The threshold may run through the number.
+                sheet.dot([x + label.width("9") / 2.0, y], small(self.spec.font_pt) * 0.5, WHITE)?;
                 sheet.label(&(index + 1).to_string(), [x, y], label)?;
             }
         }

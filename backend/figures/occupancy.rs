@@ -21,11 +21,11 @@ impl Occupancy {
         lifetimes.departures(head).flatten().for_each(|at| left[(at as usize).min(seen)] += 1);
         let mut cached = 0;
         let (mut entries, mut cuts) = (Vec::with_capacity(seen), Vec::new());
-        for at in 1..=seen {
+        for (at, &left) in left.iter().enumerate().skip(1) {
             cached += 1;
             entries.push(cached);
-            if left[at] > 0 {
-                cached -= left[at];
+            if left > 0 {
+                cached -= left;
                 cuts.push((at as u32, cached));
             }
         }
