@@ -78,6 +78,8 @@ impl Stamp {
     }
 }
 
+/// A trace's cuts, shared by the requests that look at them.
+pub type Cuts = Arc<Vec<CutRow>>;
 type Reading = (Stamp, Arc<TraceReader>);
 type Answered = (String, Stamp, String);
 
@@ -88,7 +90,7 @@ pub struct Library {
     shelf: Mutex<BTreeMap<String, Entry>>,
     deleted: Mutex<BTreeMap<String, (Entry, PathBuf)>>,
     readers: Mutex<Lru<String, Reading>>,
-    cuts: Mutex<Lru<(String, Stamp), Arc<Vec<CutRow>>>>,
+    cuts: Mutex<Lru<(String, Stamp), Cuts>>,
     answers: Mutex<Lru<Answered, Bytes>>,
     dropped: TempDir,
     _bundled: TempDir,
@@ -221,7 +223,7 @@ impl Library {
     ///
     /// # Errors
     /// When the trace cannot be read.
-    pub fn cuts(&self, entry: &Entry) -> Result<Arc<Vec<CutRow>>, ApiError> {
+    pub fn cuts(&self, entry: &Entry) -> Result<Cuts, ApiError> {
         let name = (entry.key.clone(), self.stamp(entry));
         let known = lock(&self.cuts).get(&name);
         if let Some(cuts) = known {

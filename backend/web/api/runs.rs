@@ -1,13 +1,10 @@
 //! Runs that the page starts and stops.
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::asked::{Body, Key};
 use crate::web::error::ApiError;
-use crate::web::router::Dashboard;
 
 /// A model that can be run.
 #[derive(Debug, Serialize)]
@@ -37,21 +34,6 @@ pub struct Choices {
     device: Option<&'static str>,
 }
 
-/// What is to be run. What is absent is as on the command line.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Wanted {
-    prompt: String,
-    model: Option<String>,
-    policy: Option<String>,
-    budget: Option<u32>,
-    buffer: Option<u32>,
-    seed: Option<u64>,
-    max_new_tokens: Option<u32>,
-    temperature: Option<f64>,
-    top_p: Option<f64>,
-}
-
 #[cfg(feature = "generate")]
 pub use with_models::{choices, start, stop};
 #[cfg(not(feature = "generate"))]
@@ -59,19 +41,39 @@ pub use without_models::{choices, start, stop};
 
 #[cfg(feature = "generate")]
 mod with_models {
+    use axum::extract::State;
+    use serde::Deserialize;
+
     use super::*;
     use crate::policy::PolicyKind;
     use crate::run::offer;
     use crate::run::place::free_target;
     use crate::run::ready::{Given, Ready};
     use crate::run::request::RunRequest;
+    use crate::web::api::asked::{Body, Key};
     use crate::web::api::{blocking, json};
+    use crate::web::router::Dashboard;
     use crate::web::runs;
 
     /// Longest prompt, in bytes: more than the context of any model that is offered.
     const LONGEST_PROMPT: usize = 512 << 10;
     /// Letters of the prompt that name its trace.
     const NAME_LETTERS: usize = 24;
+
+    /// What is to be run. What is absent is as on the command line.
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Wanted {
+        prompt: String,
+        model: Option<String>,
+        policy: Option<String>,
+        budget: Option<u32>,
+        buffer: Option<u32>,
+        seed: Option<u64>,
+        max_new_tokens: Option<u32>,
+        temperature: Option<f64>,
+        top_p: Option<f64>,
+    }
 
     /// `GET /api/runs`
     pub async fn choices(State(dashboard): State<Dashboard>) -> Result<Json<Choices>, ApiError> {
@@ -176,12 +178,12 @@ mod without_models {
     }
 
     /// `POST /api/runs`
-    pub async fn start(State(_): State<Dashboard>, Body(_): Body<Wanted>) -> Result<StatusCode, ApiError> {
+    pub async fn start() -> Result<StatusCode, ApiError> {
         Err(ApiError::Conflict(REASON.to_owned()))
     }
 
     /// `POST /api/runs/KEY/stop`
-    pub async fn stop(Key(_): Key) -> Result<StatusCode, ApiError> {
+    pub async fn stop() -> Result<StatusCode, ApiError> {
         Err(ApiError::Conflict(REASON.to_owned()))
     }
 }

@@ -27,7 +27,7 @@ impl Sent {
     fn numbers<T: NativeType>(&self, name: &str) -> Vec<T> {
         let column = self.columns[name].as_any().downcast_ref::<PrimitiveArray<T>>().unwrap();
         assert_eq!(column.null_count(), 0);
-        column.values().to_vec()
+        column.values().as_slice().to_vec()
     }
 
     fn texts(&self, name: &str) -> Vec<String> {
