@@ -5,7 +5,8 @@ import { build, context } from "esbuild";
 
 const loader = { ".glsl": "text", ".rgb": "binary", ".woff2": "file" };
 const page = {
-  entryPoints: { app: "src/main.tsx" },
+  // The second runs regular expressions beside the page.
+  entryPoints: { app: "src/main.tsx", search: "src/views/search_worker.ts" },
   outdir: "../static",
   bundle: true,
   format: "esm",

@@ -66,6 +66,9 @@ enum Named {
     /// Look at traces in a browser, served on this machine only
     #[cfg(feature = "view")]
     Open(super::open::OpenArgs),
+    /// Write one file that shows a trace in any browser, without a server
+    #[cfg(feature = "view")]
+    Report(super::report::ReportArgs),
     /// Say what looks wrong with a trace; exit code 1 when something does
     Check(CheckArgs),
     /// Make a trace with planted roles, without a model
@@ -82,6 +85,9 @@ pub enum Verb {
     /// Serve the dashboard.
     #[cfg(feature = "view")]
     Open(super::open::OpenArgs),
+    /// Write a report.
+    #[cfg(feature = "view")]
+    Report(super::report::ReportArgs),
     /// Print scores and roles of heads.
     Heads(HeadsArgs),
     /// Write documents.
@@ -122,6 +128,8 @@ impl Cli {
             Some(Named::Heads(args)) => Verb::Heads(args),
             #[cfg(feature = "view")]
             Some(Named::Open(args)) => Verb::Open(args),
+            #[cfg(feature = "view")]
+            Some(Named::Report(args)) => Verb::Report(args),
             Some(Named::Synth(args)) => Verb::Synth(args),
             #[cfg(feature = "generate")]
             Some(Named::Corpus(args)) => Verb::Corpus(args),

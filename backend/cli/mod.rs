@@ -8,6 +8,9 @@ pub mod heads;
 #[cfg(feature = "view")]
 pub mod open;
 pub mod printer;
+#[cfg(feature = "view")]
+pub mod report;
+pub mod size;
 pub mod synth;
 
 #[cfg(feature = "generate")]
@@ -62,6 +65,8 @@ fn run() -> ExitCode {
         Verb::Figure(args) => figure::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "view")]
         Verb::Open(args) => open::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "view")]
+        Verb::Report(args) => report::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         Verb::Heads(args) => heads::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         Verb::Synth(args) => synth::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "generate")]

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::printer::Printer;
 use super::session::Progress;
+pub use super::size::size;
 use crate::model::builtin;
 use crate::trace::manifest::Manifest;
 
@@ -170,19 +171,6 @@ fn count<T: TryInto<u64>>(number: T) -> String {
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
     groups.join(",")
-}
-
-/// Bytes in binary units.
-pub fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut unit = "B";
-    for larger in ["KiB", "MiB", "GiB", "TiB"] {
-        if value < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, larger);
-    }
-    if unit == "B" || value >= 100.0 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
 }
 
 /// A path as a shell reads it.

@@ -21,6 +21,8 @@ pub mod journal;
 #[cfg(feature = "tables")]
 pub mod logits;
 #[cfg(feature = "tables")]
+pub mod pool;
+#[cfg(feature = "tables")]
 pub mod read;
 #[cfg(feature = "tables")]
 pub mod reader;

@@ -35,6 +35,11 @@ pub async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     response
 }
 
+/// A file's bytes.
+pub fn read(name: &str) -> Option<Vec<u8>> {
+    Assets::get(name).map(|file| file.data.into_owned())
+}
+
 /// Names of all files.
 pub fn names() -> impl Iterator<Item = String> {
     Assets::iter().map(|name| name.into_owned())

@@ -11,6 +11,5 @@ pub mod guard;
 pub mod library;
 pub mod listed;
 pub mod pages;
-pub mod pool;
 pub mod router;
 pub mod serve;

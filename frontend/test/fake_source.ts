@@ -63,11 +63,12 @@ export class FakeSource implements TraceSource {
   seen = 0;
   factsAsked = 0;
   headsAsked = 0;
+  status: "running" | "complete" = "running";
   async facts(): Promise<Facts> {
     this.factsAsked += 1;
     return {
       key: "k", title: "k", source: "live", text_known: true, gates_known: true,
-      manifest: { schema: "trimkv-trace/1", id: "k", status: "running", model: { layers: LAYERS, kv_heads: HEADS }, seen: this.seen },
+      manifest: { schema: "trimkv-trace/1", id: "k", status: this.status, model: { layers: LAYERS, kv_heads: HEADS }, seen: this.seen },
     };
   }
   tokens = async () => noTokens(this.seen);

@@ -174,6 +174,23 @@ test("a layer that arrives late is brought up to the steps that came meanwhile",
   live.close();
 });
 
+test("a layer whose answer is older than what was heard before it was asked for is brought up too", async () => {
+  const { trace, source, live, streams, tick } = await followed(4);
+  for (const seen of [5, 6, 7]) streams[0].send("step", sent(seen, [[1, 2, seen - 4]]));
+  await tick();
+  trace.layer(1);
+  trace.cuts(1);
+  await settle();
+  // A server answers from files, which are behind what it tells.
+  await source.lives.answer(bornLayer(1, HEADS, 5));
+  const [columns] = [...trace.present()];
+  assert.equal(columns.seen, 7);
+  assert.equal(columns.evictedAt[columns.at(2, 3)], 7);
+  assert.equal(live.state.value, "connecting", "nothing had to be asked for again");
+  assert.equal(source.factsAsked, 1);
+  live.close();
+});
+
 test("told to, it asks for everything again and goes on from there", async () => {
   const { trace, source, live, streams, tick } = await followed(4);
   trace.layer(0);
@@ -225,6 +242,17 @@ test("a server that stays away is called gone, and followed again when it is bac
   streams[1].onopen?.();
   assert.equal(live.state.value, "live");
   live.close();
+});
+
+test("a stream that is refused because the run is over ends it", async () => {
+  const { live, source, streams, tick } = await followed(4);
+  source.status = "complete";
+  source.seen = 9;
+  streams[0].readyState = 2;
+  streams[0].onerror?.();
+  assert.equal(live.state.value, "reconnecting");
+  await tick();
+  assert.deepEqual([live.state.value, live.outcome.value, streams.length], ["ended", "complete", 1]);
 });
 
 test("the end shows the last steps, then asks for what only a finished run has", async () => {

@@ -16,7 +16,7 @@ const TENSORS: &str = "cache tensors";
 /// Tests: what `synth` plants, `analysis` must find. Neither uses the other.
 const RECOVERY: &str = "recovery of planted roles";
 
-const PARTS: [Part; 20] = [
+const PARTS: [Part; 21] = [
     Part { name: "text::class", may_use: &[], may_touch: &[] },
     Part { name: "text", may_use: &["text::class"], may_touch: &["tokenizers", "minijinja", "std::fs"] },
     Part { name: VALUES, may_use: &[], may_touch: &[] },
@@ -48,9 +48,10 @@ const PARTS: [Part; 20] = [
     Part { name: "training_log", may_use: &[FILES], may_touch: &["polars", "std::fs"] },
     Part { name: "analysis", may_use: &[VALUES, "text::class"], may_touch: &[] },
     Part { name: "digest", may_use: &[VALUES, FILES, "analysis"], may_touch: &[] },
+    Part { name: "report", may_use: &[VALUES, FILES, "text::class", "digest"], may_touch: &[] },
     Part {
         name: "web",
-        may_use: &[VALUES, FILES, "text::class", "analysis", "digest", "figures"],
+        may_use: &[VALUES, FILES, "text::class", "analysis", "digest", "figures", "report"],
         may_touch: &["polars", "std::fs"],
     },
     Part { name: "synth", may_use: &[VALUES, "policy", DECISIONS, "text::class"], may_touch: &[] },
@@ -78,6 +79,7 @@ const PARTS: [Part; 20] = [
             "corpus",
             "evaluation",
             "digest",
+            "report",
             "web",
         ],
         may_touch: &["std::fs", "std::io"],

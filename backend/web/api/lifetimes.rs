@@ -6,9 +6,9 @@ use serde::Deserialize;
 
 use super::asked::{Asked, Key};
 use super::{Table, columns};
+use crate::trace::pool::pool;
 use crate::web::arrow::Values;
 use crate::web::error::ApiError;
-use crate::web::pool::pool;
 use crate::web::router::Dashboard;
 
 /// A layer, and how many positions share a row.

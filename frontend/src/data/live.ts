@@ -39,6 +39,9 @@ const TRIES = 3;
 /** First wait before a closed stream is opened again; doubles up to LONGEST_WAIT_MS. */
 const WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 15_000;
+/** Steps kept after they were applied: a server answers from files, which are a little behind what it tells. */
+const KEPT_STEPS = 1024;
+const KEPT_BYTES = 16 * 2 ** 20;
 /** Share by which a run grows before pooled pictures of it are asked for again. */
 const POOLED_GROWTH = 1 / 16;
 const CLOSED = 2;
@@ -53,7 +56,8 @@ const inBrowser: LiveOptions = {
 
 /** Whether events of the run can still come. */
 export function isRunning(trace: Trace): boolean {
-  return trace.source.events !== undefined && (trace.facts.source === "live" || trace.facts.manifest.status === "running");
+  const { source, manifest } = trace.facts;
+  return trace.source.events !== undefined && (manifest.status ? manifest.status === "running" : source === "live");
 }
 
 export class Live {
@@ -64,7 +68,7 @@ export class Live {
   private stream: EventStream | undefined;
   private calledOff = false;
   private readonly timers = new Set<() => void>();
-  /** Steps that came since the oldest request that is still under way; replayed on what arrives. */
+  /** The latest steps, replayed on what arrives. */
   private log: LiveStep[] = [];
   private arrived: LiveStep[] = [];
   private failures = 0;
@@ -100,14 +104,13 @@ export class Live {
       this.failures = 0;
       this.state.value = "live";
     };
-    // A dropped connection is taken up again by the stream itself, with Last-Event-ID; a refused one is not.
+    // A dropped connection is taken up again by the stream itself, with Last-Event-ID; a refused one is not, and then
+    // what the server says of the run tells whether there is anything left to follow.
     stream.onerror = () => {
       if (this.stream !== stream || this.state.peek() === "ended") return;
       this.failures += 1;
       this.state.value = this.failures >= TRIES ? "gone" : "reconnecting";
-      if (stream.readyState === CLOSED) {
-        this.after(Math.min(LONGEST_WAIT_MS, WAIT_MS * 2 ** (this.failures - 1)), () => this.connect(this.trace.seen.peek()));
-      }
+      if (stream.readyState === CLOSED) this.resync("failed");
     };
     stream.addEventListener("step", (event) => this.heard(readStep(event.data)));
     stream.addEventListener("resync", () => this.resync("told"));
@@ -124,7 +127,7 @@ export class Live {
     this.arrived = [];
     const last = steps.at(-1);
     if (!last) return;
-    if (this.trace.isAsking) this.log.push(...steps);
+    this.keep(steps);
     let gap = false;
     batch(() => {
       for (const step of steps) gap = applyStep(this.trace, step) === "gap" || gap;
@@ -138,14 +141,24 @@ export class Live {
     }
   }
 
+  private keep(steps: readonly LiveStep[]): void {
+    this.log.push(...steps);
+    let bytes = 0;
+    let first = this.log.length;
+    while (first > 0 && this.log.length - first < KEPT_STEPS && bytes < KEPT_BYTES) {
+      first -= 1;
+      bytes += this.log[first].logBeta.byteLength + this.log[first].evicted.byteLength;
+    }
+    this.log = this.log.slice(first);
+  }
+
   /** Something has arrived that may be older than steps already heard. */
   private replay(): void {
+    if (this.log.length === 0) return;
     let gap = false;
     batch(() => {
       for (const step of this.log) gap = applyStep(this.trace, step) === "gap" || gap;
     });
-    // Requests begun later answer with all that the log holds.
-    if (!this.trace.isAsking) this.log = [];
     if (gap) this.resync("gap");
   }
 
@@ -155,6 +168,9 @@ export class Live {
     this.isRefreshing = true;
     this.stream?.close();
     this.stream = undefined;
+    // All that is asked for now is at least as new as the facts, after which the stream begins again.
+    this.log = [];
+    this.arrived = [];
     if (because === "told") this.troubles = 0;
     else this.troubles += 1;
     if (because === "gap") this.state.value = "reconnecting";
@@ -162,7 +178,9 @@ export class Live {
       this.trace.refresh().then(
         () => {
           this.isRefreshing = false;
-          this.connect(this.trace.facts.manifest.seen ?? 0);
+          this.failures = 0;
+          if (isRunning(this.trace)) this.connect(this.trace.facts.manifest.seen ?? 0);
+          else this.end(this.trace.facts.manifest.status ?? "complete");
         },
         () => {
           this.isRefreshing = false;
@@ -176,14 +194,18 @@ export class Live {
 
   private ended({ status }: { status: string; seen: number }): void {
     this.apply();
+    this.end(status);
+    // The files are final now, with what only a finished run has: roles, checks, the survivors' scores.
+    this.trace.refresh().catch(() => {});
+  }
+
+  private end(status: string): void {
     this.stream?.close();
     this.stream = undefined;
     batch(() => {
       this.outcome.value = status;
       this.state.value = "ended";
     });
-    // The files are final now, with what only a finished run has: roles, checks, the survivors' scores.
-    this.trace.refresh().catch(() => {});
   }
 
   private after(ms: number, what: () => void): void {

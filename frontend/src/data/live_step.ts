@@ -1,10 +1,9 @@
 // One step of a run in progress, and what it changes in a trace. Applying it twice does no harm.
-import { batch } from "@preact/signals";
+import { type Signal, batch } from "@preact/signals";
 import { put } from "./growing";
 import type { LayerColumns } from "./columns";
 import type { Cuts, Steps, Tokens } from "./model";
-import { type Loaded, type Trace } from "./trace";
-import type { Signal } from "@preact/signals";
+import type { Loaded, Trace } from "./trace";
 
 interface SentToken {
   position: number;
@@ -76,7 +75,11 @@ export function applyStep(trace: Trace, step: LiveStep): "applied" | "gap" {
       gap ||= next === "gap";
       return next === "gap" ? tokens : next;
     });
-    change(trace.steps, (steps) => withPass(steps, step));
+    change(trace.steps, (steps) => {
+      // A trace without passes has none to miss.
+      gap ||= steps.count > 0 && steps.tokensSeen[steps.count - 1] < step.first;
+      return withPass(steps, step);
+    });
     for (const [layer, cuts] of trace.presentCuts()) change(cuts, (known) => withCuts(known, layer, step));
     if (step.seen > trace.seen.peek()) trace.seen.value = step.seen;
     trace.version.value += 1;

@@ -40,7 +40,6 @@ export class Trace {
   private readonly queue: (() => Promise<unknown>)[] = [];
   private running = 0;
   private readonly known: Signal<Facts>;
-  private underWay = 0;
   /** Called when a part has arrived, so that events which came meanwhile can be applied to it. */
   onArrival: () => void = () => {};
 
@@ -73,11 +72,6 @@ export class Trace {
   /** What is known of the run. */
   get facts(): Facts {
     return this.known.value;
-  }
-
-  /** Whether parts are on their way. */
-  get isAsking(): boolean {
-    return this.underWay > 0;
   }
 
   /** Asks again for everything that was asked for; what is here stays until the new arrives. */
@@ -157,7 +151,6 @@ export class Trace {
 
   /** A refusal does not take away what is already here. */
   private ask<T>(answer: Signal<Loaded<T>>, ask: () => Promise<T>): void {
-    this.underWay += 1;
     ask()
       .then(
         (value) => (answer.value = { state: "here", value }),
@@ -165,10 +158,7 @@ export class Trace {
           if (answer.peek().state !== "here") answer.value = { state: "failed", why: error instanceof Error ? error.message : String(error) };
         },
       )
-      .finally(() => {
-        this.underWay -= 1;
-        this.onArrival();
-      });
+      .finally(() => this.onArrival());
   }
 
   /** A few at a time, so that what is asked for last does not wait for a hundred others' bytes to arrive together. */

@@ -7,6 +7,7 @@ import { HeadGrid } from "../views/head_grid";
 import { Lanes } from "../views/lanes";
 import { MapLegend } from "../views/legend";
 import { Choice, Failed, Panel, Waiting } from "../views/panel";
+import { TokenCard } from "../views/token_card";
 import { Triangle, triangleTable } from "../views/triangle";
 
 const all = () => true;
@@ -54,6 +55,7 @@ export function HeadScreen({ trace }: { trace: Trace }) {
       </Panel>
       <aside class="inspector-side">
         <HeadCard trace={trace} />
+        <TokenCard trace={trace} />
       </aside>
     </div>
   );

@@ -6,7 +6,7 @@ export interface Command {
   /** What it does, as a menu would say it. */
   title: string;
   group: "Go" | "Head" | "Zoom" | "Time" | "Text" | "Trace" | "Look";
-  /** As `KeyboardEvent.key` names them; with "Ctrl+" where it is held (or Command). */
+  /** As `KeyboardEvent.key` names them; with "Ctrl+" where it is held (or Command), "Shift+" before a letter. */
   keys: readonly string[];
   run(): void;
   /** Whether it makes sense now. */
@@ -24,8 +24,10 @@ export function offer(more: readonly Command[]): () => void {
   };
 }
 
+/** Shift is named with letters only: with other keys it has already made another key. */
 function nameOf(event: KeyboardEvent): string {
-  return (event.ctrlKey || event.metaKey ? "Ctrl+" : "") + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
+  const held = event.ctrlKey || event.metaKey ? "Ctrl+" : event.shiftKey && /^[a-z]$/i.test(event.key) ? "Shift+" : "";
+  return held + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
 }
 
 /** Whether keys are being typed into something. */

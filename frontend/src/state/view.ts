@@ -155,19 +155,37 @@ export function followAddress(where: "query" | "fragment"): () => void {
       else history.replaceState(null, "", url);
     },
   };
-  const read = () => (view.value = readView(address.read()));
+  const read = () => {
+    clearTimeout(correction);
+    correction = undefined;
+    view.value = readView(address.read());
+  };
   read();
   addEventListener("popstate", read);
   return () => removeEventListener("popstate", read);
 }
 
-/** Changes the view, and the address with it. */
+/** Browsers refuse an address that is corrected with every frame of a drag or of play. */
+const CORRECT_MS = 250;
+let correction: ReturnType<typeof setTimeout> | undefined;
+
+function correctAddress(): void {
+  clearTimeout(correction);
+  correction = undefined;
+  address.write(writeView(view.peek()), false);
+}
+
+/** Changes the view, and the address with it: at once where that is a step, else shortly after. */
 export function show(change: Partial<View>): void {
   const before = view.peek();
   const changed = FIELDS.filter((name) => name in change && change[name] !== before[name]);
   if (changed.length === 0) return;
+  const isStep = changed.some((name) => STEPS.has(name));
+  // The place that is left keeps what it looked like.
+  if (isStep && correction !== undefined) correctAddress();
   view.value = { ...before, ...change };
-  address.write(writeView(view.value), changed.some((name) => STEPS.has(name)));
+  if (isStep) address.write(writeView(view.value), true);
+  else correction ??= setTimeout(correctAddress, CORRECT_MS);
 }
 
 /** What the pointer or the keyboard's focus is on; never in the address. Null: nothing. */

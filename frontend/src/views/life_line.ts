@@ -2,7 +2,8 @@
 import { STILL_CACHED, halfLife } from "../base/cells";
 import { count, number, plural } from "../base/format";
 import type { LayerColumns } from "../data/columns";
-import type { Cuts, Manifest } from "../data/model";
+import type { Manifest } from "../data/model";
+import { type HeadCuts, cutAt } from "./life_line_cuts";
 
 /** How a policy's score of a token follows from what the trace has. See backend/policy and docs/trace-format.md. */
 export type ScoreRule =
@@ -44,38 +45,6 @@ export function unitOf(rule: ScoreRule): string {
   return units[rule.kind];
 }
 
-/** Cuts of one head, in order. */
-export interface HeadCuts {
-  tokensSeen: number[];
-  /** Lowest score that stayed; NaN: unknown. */
-  threshold: number[];
-  cachedBefore: number[];
-  kept: number[];
-}
-
-export function cutsOfHead(cuts: Cuts, head: number): HeadCuts {
-  const of: HeadCuts = { tokensSeen: [], threshold: [], cachedBefore: [], kept: [] };
-  for (let row = 0; row < cuts.count; row++) {
-    if (cuts.head[row] !== head) continue;
-    of.tokensSeen.push(cuts.tokensSeen[row]);
-    of.threshold.push(cuts.threshold[row]);
-    of.cachedBefore.push(cuts.cachedBefore[row]);
-    of.kept.push(cuts.kept[row]);
-  }
-  return of;
-}
-
-/** Index of the cut at so many tokens; -1: none. */
-function cutAt(cuts: HeadCuts, tokens: number): number {
-  let [low, high] = [0, cuts.tokensSeen.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (cuts.tokensSeen[middle] < tokens) low = middle + 1;
-    else high = middle;
-  }
-  return cuts.tokensSeen[low] === tokens ? low : -1;
-}
-
 /** One token in one head, from birth to eviction or to the last token seen. */
 export interface LifeLine {
   position: number;
@@ -85,6 +54,8 @@ export interface LifeLine {
   evictedAt: number | null;
   /** Tokens seen at the last cut that weighed it; null: none has. */
   weighedAt: number | null;
+  /** Whether the head's cuts are recorded. */
+  areCutsKnown: boolean;
   /** Its score there: as recorded, else computed; NaN: unknown. */
   score: number;
   /** The lowest score that stayed there; NaN: unknown. */
@@ -124,6 +95,7 @@ export function lifeLine(rule: ScoreRule, columns: LayerColumns, head: number, p
     logBeta,
     evictedAt,
     weighedAt,
+    areCutsKnown: cuts.tokensSeen.length > 0,
     score: weighedAt === null ? NaN : firstKnown(evictedAt === null ? [scoreAt(weighedAt), recorded] : [recorded, scoreAt(weighedAt)]),
     threshold: cut < 0 ? NaN : cuts.threshold[cut],
     cachedBefore: cut < 0 ? 0 : cuts.cachedBefore[cut],
@@ -187,7 +159,7 @@ export function fate(line: LifeLine, policy: Manifest["policy"], seen: number): 
     return `${born} ${when}: its score ${number(score)} was ${against} ${number(threshold)}, the lowest that stayed${tie}.`;
   }
   const still = `Still cached after ${count(seen)} tokens`;
-  if (weighedAt === null) return `${born} ${still}: no cut has weighed it yet.`;
+  if (weighedAt === null) return `${born} ${still}${line.areCutsKnown ? ": no cut has weighed it yet" : ""}.`;
   if (Number.isNaN(score) || Number.isNaN(threshold)) return `${born} ${still}.`;
   const isSink = typeof policy?.sinks === "number" && position < policy.sinks;
   if (score < threshold) {

@@ -1,11 +1,13 @@
 // "Why evicted": the life lines of the pinned and the followed tokens in the chosen head, and their ends in words.
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { count, visible } from "../base/format";
 import type { LayerColumns } from "../data/columns";
+import type { Cuts } from "../data/model";
 import { here, type Trace } from "../data/trace";
 import { seriesColour } from "../state/theme";
 import { hover, show, view } from "../state/view";
-import { type HeadCuts, type ScoreRule, cutsOfHead, examples, fate, lifeLine, scoreRule, unitOf } from "./life_line";
+import { type Example, type ScoreRule, examples, fate, lifeLine, scoreRule, unitOf } from "./life_line";
+import { type HeadCuts, NO_CUTS, cutsOfHead } from "./life_line_cuts";
 import { type Drawn, LifeLinePlot, momentWords, scoresOf, spanOf } from "./life_line_plot";
 import { canBeLog, wantsLog } from "./life_line_scale";
 import { Choice, Failed, Panel, type TableData, Waiting } from "./panel";
@@ -21,31 +23,38 @@ interface Followed {
   isExample: boolean;
 }
 
-function followedOf(columns: LayerColumns, head: number): Followed[] {
+/** The pinned and the followed tokens, else the examples. */
+function followedOf(among: readonly Example[]): Followed[] {
   const { token, pins } = view.value;
   const chosen = [...(token === null ? [] : [{ position: token, because: "pinned", isExample: false }])];
   for (const position of pins) if (position !== token) chosen.push({ position, because: "followed", isExample: false });
   if (chosen.length > 0) return chosen.slice(0, LETTERS.length);
-  return examples(columns, head).map(({ position, rule }) => ({ position, because: `example: ${rule}`, isExample: true }));
+  return among.map(({ position, rule }) => ({ position, because: `example: ${rule}`, isExample: true }));
 }
 
 export function LifeLinePanel({ trace }: { trace: Trace }) {
-  const { layer, head } = view.value;
+  const { layer } = view.value;
   const lives = trace.layer(layer).value;
   const cutting = trace.cuts(layer).value;
   void trace.version.value;
   if (lives.state === "failed") return <Panel title="Why evicted"><Failed why={lives.why} /></Panel>;
   if (lives.state === "waiting" || cutting.state === "waiting") return <Panel title="Why evicted"><Waiting what={`the lives and cuts of layer ${layer}`} /></Panel>;
-  const columns = lives.value;
-  const cuts: HeadCuts = cutting.state === "here" ? cutsOfHead(cutting.value, head) : { tokensSeen: [], threshold: [], cachedBefore: [], kept: [] };
-  const followed = followedOf(columns, head);
+  return <LoadedLives trace={trace} columns={lives.value} version={lives.value.version} cuts={cutting.state === "here" ? cutting.value : undefined} />;
+}
+
+function LoadedLives({ trace, columns, version, cuts }: { trace: Trace; columns: LayerColumns; version: number; cuts: Cuts | undefined }) {
+  const { head } = view.value;
   const { manifest } = trace.facts;
-  const rule = scoreRule(manifest.policy, columns.logBeta.some((value) => !Number.isNaN(value)));
+  // "Now" moves many times a second while a run is played; a head's tokens do not change with it.
+  const among = useMemo(() => examples(columns, head), [columns, version, head]);
+  const ofHead = useMemo(() => (cuts ? cutsOfHead(cuts, head) : NO_CUTS), [cuts, head]);
+  const rule = useMemo(() => scoreRule(manifest.policy, columns.logBeta.some((value) => !Number.isNaN(value))), [manifest, columns, version]);
+  const followed = followedOf(among);
   const drawn: Drawn[] = followed
     .map(({ position }, index) => ({ position, letter: LETTERS[index], colour: seriesColour(index) }))
     .filter(({ position }) => position < columns.seen)
-    .map(({ position, letter, colour }) => ({ letter, colour, line: lifeLine(rule, columns, head, position, cuts) }));
-  return <Lives trace={trace} rule={rule} cuts={cuts} followed={followed} drawn={drawn} seen={columns.seen} />;
+    .map(({ position, letter, colour }) => ({ letter, colour, line: lifeLine(rule, columns, head, position, ofHead) }));
+  return <Lives trace={trace} rule={rule} cuts={ofHead} followed={followed} drawn={drawn} seen={columns.seen} />;
 }
 
 interface LivesProps {
@@ -92,7 +101,7 @@ function Lives({ trace, rule, cuts, followed, drawn, seen }: LivesProps) {
             <b>after {count(tokens)}</b> {momentWords({ drawn, cuts }, tokens)}
           </p>
         </div>
-        <LifeList trace={trace} followed={followed} drawn={drawn} seen={seen} />
+        <LifeList trace={trace} rule={rule} followed={followed} drawn={drawn} seen={seen} />
       </div>
     </Panel>
   );
@@ -120,7 +129,7 @@ function emptyWords(trace: Trace, drawn: readonly Drawn[]): string {
   return "The trace records neither scores nor the thresholds of its cuts, so only when a token left is known, not why.";
 }
 
-function LifeList({ trace, followed, drawn, seen }: { trace: Trace; followed: readonly Followed[]; drawn: readonly Drawn[]; seen: number }) {
+function LifeList({ trace, rule, followed, drawn, seen }: { trace: Trace; rule: ScoreRule; followed: readonly Followed[]; drawn: readonly Drawn[]; seen: number }) {
   const text = here(trace.tokens)?.text;
   const { policy } = trace.facts.manifest;
   const { token, pins } = view.value;
@@ -152,7 +161,7 @@ function LifeList({ trace, followed, drawn, seen }: { trace: Trace; followed: re
             </p>
             <p class="life-fate">
               {found ? fate(found.line, policy, seen) : "Written, but never read by the model: it has no life in any cache."}
-              {found?.line.why && policy?.name !== "full" && <span class="hint"> Its line is not drawn: {found.line.why}.</span>}
+              {found?.line.why && rule.kind !== "recorded" && <span class="hint"> Its line is not drawn: {found.line.why}.</span>}
             </p>
           </li>
         );

@@ -5,10 +5,11 @@ import { count, number } from "../base/format";
 import type { Trace } from "../data/trace";
 import { cellColours, inks } from "../state/theme";
 import { hover, show, view } from "../state/view";
-import { FRAME, axes, marker, plate } from "./occupancy_plot";
-import type { HeadCuts, LifeLine } from "./life_line";
+import type { LifeLine } from "./life_line";
+import { type HeadCuts, thresholdAt, thresholdSteps } from "./life_line_cuts";
 import { canBeLog, scoreScale, wantsLog } from "./life_line_scale";
 import { Plot, type Surface, pointIn } from "./plot";
+import { BOTTOM, LEFT, RIGHT, TOP, axes, marker, plate } from "./time_axes";
 
 /** A life line and how it is told apart: a letter, and a colour. */
 export interface Drawn {
@@ -51,7 +52,7 @@ export function LifeLinePlot(props: LifeLinePlotProps) {
   const draw = (surface: Surface) => drawLives(surface, props);
   const tokensAt = (event: MouseEvent): number | null => {
     const { width } = (event.currentTarget as HTMLElement).getBoundingClientRect();
-    const share = (pointIn(event).x - FRAME.left) / (width - FRAME.left - FRAME.right);
+    const share = (pointIn(event).x - LEFT) / (width - LEFT - RIGHT);
     const tokens = Math.round(span[0] + share * (span[1] - span[0]));
     return share < 0 || share > 1 || tokens < 1 ? null : Math.min(trace.seen.peek(), tokens);
   };
@@ -72,33 +73,28 @@ export function LifeLinePlot(props: LifeLinePlotProps) {
   );
 }
 
-/** The threshold that holds after so many tokens: that of the last cut; NaN: none yet. */
-export function thresholdAt(cuts: HeadCuts, tokens: number): { threshold: number; at: number } {
-  let found = { threshold: NaN, at: 0 };
-  for (let cut = 0; cut < cuts.tokensSeen.length && cuts.tokensSeen[cut] <= tokens; cut++) {
-    found = { threshold: cuts.threshold[cut], at: cuts.tokensSeen[cut] };
-  }
-  return found;
-}
-
 function drawLives({ context, width, height }: Surface, props: LifeLinePlotProps): void {
   const { trace, drawn, cuts, span, unit } = props;
   const ink = inks.value;
   const seen = trace.seen.value;
-  const ground = height - FRAME.bottom;
+  const ground = height - BOTTOM;
   const { all, decided } = scoresOf(props);
-  const x = scaleLinear([span[0], span[1]], [FRAME.left, width - FRAME.right]);
+  const x = scaleLinear([span[0], span[1]], [LEFT, width - RIGHT]);
   if (all.length === 0) return;
   const isLog = props.isLog ?? wantsLog(decided);
-  const y = scoreScale(all, isLog && canBeLog(all), [ground, FRAME.top + 4]);
+  const y = scoreScale(all, isLog && canBeLog(all), [ground, TOP + 4]);
   axes(context, x, y, width, height, short);
   context.save();
   context.beginPath();
-  context.rect(FRAME.left, 0, width - FRAME.left - FRAME.right + 8, ground);
+  context.rect(LEFT, 0, width - LEFT - RIGHT + 8, ground);
   context.clip();
   const steps = thresholdSteps(cuts, span);
   context.fillStyle = cssRgb(cellColours.value.evicted, 0.7);
-  for (const { from, to, threshold } of steps) context.fillRect(x(from), y(threshold), x(to) - x(from), Math.max(0, ground - y(threshold)));
+  for (const { from, to, threshold } of steps) {
+    // On whole pixels, so that neighbours leave no seam.
+    const [left, right] = [Math.round(x(from)), Math.round(x(to))];
+    context.fillRect(left, y(threshold), right - left, Math.max(0, ground - y(threshold)));
+  }
   context.strokeStyle = ink.ink;
   context.lineWidth = 1.25;
   context.beginPath();
@@ -110,40 +106,29 @@ function drawLives({ context, width, height }: Surface, props: LifeLinePlotProps
     before = to;
   }
   context.stroke();
+  if (steps.length > 0) {
+    context.font = "11px 'IBM Plex Sans', sans-serif";
+    context.textAlign = "right";
+    context.textBaseline = "bottom";
+    context.fillStyle = ink.muted;
+    context.fillText("under the lowest score that stayed: evicted", width - RIGHT - 4, ground - 4);
+  }
   for (const { line, colour } of drawn) descent(context, line, seen, x, y, colour);
   context.restore();
   const now = Math.min(seen, (view.value.now ?? seen - 1) + 1);
-  if (now >= span[0] && now <= span[1]) marker(context, x(now), FRAME.top, ground, ink.accent, 1.5);
+  if (now >= span[0] && now <= span[1]) marker(context, x(now), TOP, ground, ink.accent, 1.5);
   const hovered = hover.query.value;
-  if (hovered !== null && hovered + 1 >= span[0] && hovered + 1 <= span[1]) marker(context, x(hovered + 1), FRAME.top, ground, ink.ink, 0.75);
+  if (hovered !== null && hovered + 1 >= span[0] && hovered + 1 <= span[1]) marker(context, x(hovered + 1), TOP, ground, ink.ink, 0.75);
   ends(context, drawn, seen, x, y, ink.paper, ink.ink, height);
   context.font = "11px 'IBM Plex Sans', sans-serif";
   context.textAlign = "left";
   context.textBaseline = "bottom";
-  const last = steps.at(-1);
-  plate(context, `score, ${unit}${y.isLog ? ", log axis" : ""}`, FRAME.left + 3, FRAME.top, ink.paper, ink.muted);
-  if (last) {
-    context.textAlign = "right";
-    context.textBaseline = "top";
-    plate(context, "evicted: under the lowest score that stayed", width - FRAME.right - 4, Math.min(ground - 16, y(last.threshold) + 5), ink.paper, ink.ink);
-  }
+  plate(context, `score, ${unit}${y.isLog ? ", log axis" : ""}`, LEFT + 3, TOP, ink.paper, ink.muted);
 }
 
 /** A tick's number in little room. */
 function short(value: number): string {
   return value !== 0 && Math.abs(value) < 0.001 ? value.toExponential(0).replaceAll("-", "−") : number(value);
-}
-
-/** Thresholds as they hold, from a cut to the next. */
-export function thresholdSteps(cuts: HeadCuts, span: readonly [number, number]): { from: number; to: number; threshold: number }[] {
-  const steps: { from: number; to: number; threshold: number }[] = [];
-  cuts.tokensSeen.forEach((from, cut) => {
-    const to = cuts.tokensSeen[cut + 1] ?? span[1];
-    const threshold = cuts.threshold[cut];
-    if (Number.isNaN(threshold) || to <= span[0] || from >= span[1]) return;
-    steps.push({ from: Math.max(span[0], from), to: Math.min(span[1], to), threshold });
-  });
-  return steps;
 }
 
 /** The score from birth to its end; where it cannot be computed, nothing. */
@@ -211,7 +196,7 @@ function ends(context: CanvasRenderingContext2D, drawn: readonly Drawn[], seen: 
 /** What holds after so many tokens, in words. */
 export function momentWords({ drawn, cuts }: Pick<LifeLinePlotProps, "drawn" | "cuts">, tokens: number): string {
   const { threshold, at } = thresholdAt(cuts, tokens);
-  const line = Number.isNaN(threshold) ? "no cut with a known threshold yet" : `lowest score that stayed ${number(threshold)} (cut after ${count(at)})`;
+  const line = cuts.tokensSeen.length === 0 ? "no cuts are recorded" : at === 0 ? "no cut yet" : Number.isNaN(threshold) ? "the last cut's threshold is not known" : `lowest score that stayed ${number(threshold)} (cut after ${count(at)})`;
   const scores = drawn.map(({ line: life, letter }) => {
     if (tokens <= life.position) return `${letter} not born`;
     if (life.evictedAt !== null && tokens > life.evictedAt) return `${letter} evicted`;

@@ -8,15 +8,12 @@ import type { LayerColumns } from "../data/columns";
 import { here, type Trace } from "../data/trace";
 import { cellColours, inks } from "../state/theme";
 import { hover, show, view } from "../state/view";
-import { cutsOfHead } from "./life_line";
+import { cutsOfHead } from "./life_line_cuts";
 import { aliveByQuery, rangeByPixel } from "./occupancy";
 import { Failed, Panel, type TableData, Waiting } from "./panel";
 import { Plot, type Surface, pointIn } from "./plot";
+import { BOTTOM, LEFT, RIGHT, TOP, axes, marker, plate } from "./time_axes";
 
-const LEFT = 46;
-const RIGHT = 12;
-const TOP = 14;
-const BOTTOM = 24;
 /** Rows of the table. */
 const TABLE_ROWS = 1000;
 
@@ -152,7 +149,8 @@ function drawOccupancy({ context, width, height, ratio }: Surface, trace: Trace,
   context.strokeStyle = cssRgb(cellColours.value.alive);
   context.lineWidth = 1.75;
   stroke(highest);
-  const level = (value: number, text: string, dash: number[]) => {
+  // The limit is told over its line and the budget under its own, so that neither covers the other.
+  const level = (value: number, text: string, dash: number[], side: "over" | "under") => {
     context.strokeStyle = ink.alert;
     context.lineWidth = 1;
     context.setLineDash(dash);
@@ -163,29 +161,17 @@ function drawOccupancy({ context, width, height, ratio }: Surface, trace: Trace,
     context.setLineDash([]);
     context.font = "11px 'IBM Plex Sans', sans-serif";
     context.textAlign = "left";
-    context.textBaseline = "bottom";
-    plate(context, text, LEFT + 4, y(value) - 2, ink.paper, ink.alert);
+    context.textBaseline = side === "over" ? "bottom" : "top";
+    plate(context, text, LEFT + 4, y(value) + (side === "over" ? -2 : 4), ink.paper, ink.alert);
   };
   const scope = policy?.scope === "layer" || policy?.scope === "global" ? " on average" : "";
   if (budget !== undefined && limit !== undefined) {
-    if (limit > budget) level(limit, `budget + buffer ${count(limit)}: cut`, [2, 3]);
-    level(budget, `budget ${count(budget)}${scope}`, [6, 3]);
+    if (limit > budget) level(limit, `budget + buffer ${count(limit)}: cut`, [2, 3], "over");
+    level(budget, `budget ${count(budget)}${scope}`, [6, 3], "under");
   }
   cutTicks(context, trace, head, x, height - BOTTOM, ink.alert);
   marker(context, x(Math.min(seen, (view.value.now ?? seen - 1) + 1)), TOP, height - BOTTOM, ink.accent, 1.5);
   if (hover.query.value !== null) marker(context, x(Math.min(seen, hover.query.value + 1)), TOP, height - BOTTOM, ink.ink, 0.75);
-}
-
-/** Text on a plate of the page's colour, so that lines behind it do not cross it. */
-export function plate(context: CanvasRenderingContext2D, text: string, x: number, y: number, paper: string, ink: string): void {
-  const { width, actualBoundingBoxAscent: up, actualBoundingBoxDescent: down } = context.measureText(text);
-  const left = context.textAlign === "right" ? x - width : x;
-  context.fillStyle = paper;
-  context.globalAlpha = 0.85;
-  context.fillRect(left - 2, y - up - 1, width + 4, up + down + 2);
-  context.globalAlpha = 1;
-  context.fillStyle = ink;
-  context.fillText(text, x, y);
 }
 
 /** Cuts of the chosen head, on the axis; as many as can be told apart. */
@@ -201,46 +187,6 @@ function cutTicks(context: CanvasRenderingContext2D, trace: Trace, head: number,
   }
 }
 
-export function marker(context: CanvasRenderingContext2D, x: number, top: number, bottom: number, colour: string, width: number): void {
-  context.strokeStyle = colour;
-  context.lineWidth = width;
-  context.beginPath();
-  context.moveTo(x, top);
-  context.lineTo(x, bottom);
-  context.stroke();
-}
-
-/** Axes of a picture whose x is tokens seen. */
-export function axes(
-  context: CanvasRenderingContext2D,
-  x: { (value: number): number; ticks(count?: number): number[] },
-  y: { (value: number): number; ticks(count?: number): number[] },
-  width: number,
-  height: number,
-  print: (value: number) => string = count,
-): void {
-  const ink = inks.value;
-  context.font = "11px 'IBM Plex Mono', monospace";
-  context.fillStyle = ink.muted;
-  context.strokeStyle = ink.rule;
-  context.lineWidth = 1;
-  context.textAlign = "right";
-  context.textBaseline = "middle";
-  for (const tick of y.ticks(Math.max(2, Math.round(height / 55)))) {
-    context.beginPath();
-    context.moveTo(LEFT, Math.round(y(tick)) + 0.5);
-    context.lineTo(width - RIGHT, Math.round(y(tick)) + 0.5);
-    context.stroke();
-    context.fillText(print(tick), LEFT - 5, y(tick));
-  }
-  context.textBaseline = "top";
-  context.textAlign = "center";
-  for (const tick of x.ticks(Math.max(2, Math.round(width / 110)))) {
-    context.fillText(count(tick), Math.min(width - 16, x(tick)), height - BOTTOM + 5);
-  }
-  context.font = "11px 'IBM Plex Sans', sans-serif";
-}
-
 function occupancyTable(columns: LayerColumns): TableData {
   const every = Math.max(1, Math.ceil(columns.seen / TABLE_ROWS));
   const alive = Array.from({ length: columns.heads }, (_, head) => aliveByQuery(columns, head));
@@ -252,5 +198,3 @@ function occupancyTable(columns: LayerColumns): TableData {
     rows,
   };
 }
-
-export const FRAME = { left: LEFT, right: RIGHT, top: TOP, bottom: BOTTOM };

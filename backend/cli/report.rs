@@ -1,0 +1,54 @@
+//! `trimkv-trace report`: one file that shows a trace.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use super::printer::Printer;
+use super::size::size;
+use crate::report;
+use crate::trace::reader::TraceReader;
+use crate::web::assets;
+
+/// `trimkv-trace report`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  trimkv-trace report traces/codes -o codes.html
+  trimkv-trace report traces/long -o long.html --layer 4 --layer 30")]
+pub struct ReportArgs {
+    /// The trace's directory
+    pub trace: PathBuf,
+    /// The file to write; - for standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// A layer to tell token by token; may be repeated. Runs of at most 8,192 tokens have all layers
+    #[arg(long = "layer", value_name = "LAYER")]
+    pub layers: Vec<u16>,
+    /// The page's title
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+}
+
+/// Writes the report of a trace.
+///
+/// # Errors
+/// When the trace cannot be read, has no such layer, or the file cannot be written.
+pub fn run(args: &ReportArgs, printer: &Printer) -> Result<()> {
+    let reader = TraceReader::open(&args.trace)?;
+    let layers = reader.manifest().model.layers;
+    if let Some(layer) = args.layers.iter().find(|layer| usize::from(**layer) >= layers) {
+        anyhow::bail!("--layer {layer}: the model has layers 0 to {}", layers.saturating_sub(1));
+    }
+    let to_stdout = args.out.as_os_str() == "-";
+    ensure!(to_stdout || !args.out.is_dir(), "{} is a directory; name the file to write", args.out.display());
+    let html = report::of_trace(&reader, args.title.as_deref(), &args.layers, assets::read)?;
+    if to_stdout {
+        printer.result(&html);
+        return Ok(());
+    }
+    std::fs::write(&args.out, &html).with_context(|| format!("cannot write {}", args.out.display()))?;
+    printer.line(&args.out.display().to_string());
+    printer.note(&format!("{} in one file; open it in a browser", size(html.len() as u64)));
+    Ok(())
+}
