@@ -44,8 +44,10 @@ function isNear(found: Rgb, wanted: Rgb, steps: Map<string, number>): boolean {
 }
 
 function compare(canvas: HTMLCanvasElement, panel: Panel, look: Look, only: (x: number, y: number) => boolean, so: Compared): void {
-  const context = canvas.getContext("2d");
-  if (!context) throw new Error("the canvas is none");
+  // A copy, as reading the page's own canvas would make the browser draw it another way from then on.
+  const context = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+  if (!context) throw new Error("no canvas to copy to");
+  context.drawImage(canvas, 0, 0);
   const [width, height] = [Math.round(panel.width), Math.round(panel.height)];
   const found = context.getImageData(Math.round(panel.x), Math.round(panel.y), width, height).data;
   const wanted = pixels(panel, width, height, look);
@@ -123,7 +125,7 @@ function paintBlocks(fixture: CellsFixture, which: "WebGL2" | "canvas 2D", looks
     }));
     return looks.kinds.map((kind) => {
       const picture = painter.paint(panels.length, 1, panels, { kind, longest, colours: looks.colours, ramp: rampTable("viridis", false) });
-      const copy = new OffscreenCanvas(panels.length, 1).getContext("2d");
+      const copy = new OffscreenCanvas(panels.length, 1).getContext("2d", { willReadFrequently: true });
       if (!copy) throw new Error("no canvas to copy to");
       copy.drawImage(picture, 0, 0);
       const { data } = copy.getImageData(0, 0, panels.length, 1);
