@@ -35,6 +35,12 @@ async function tests(folder, out) {
   });
 }
 
+/** The tests, and what they run inside a page. */
+async function browserTests() {
+  await tests("browser", ".browser");
+  await build({ ...page, entryPoints: ["browser/probe.ts"], outdir: ".browser/page", format: "iife", minify: false });
+}
+
 async function check() {
   const { outputFiles } = await build({ ...page, write: false });
   for (const { path, contents } of outputFiles) {
@@ -49,6 +55,6 @@ async function check() {
 const [flag] = process.argv.slice(2);
 if (flag === "--watch") await (await context(page)).watch();
 else if (flag === "--tests") await tests("test", ".tests");
-else if (flag === "--browser") await tests("browser", ".browser");
+else if (flag === "--browser") await browserTests();
 else if (flag === "--check") await check();
 else await build(page);
