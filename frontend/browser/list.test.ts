@@ -29,7 +29,7 @@ test("bundled traces come first, each with what is to be seen in it; a damaged o
     await row(page, "codes").getByText(/Asked for a code/).waitFor();
     assert.match((await row(page, "broken").textContent()) ?? "", /damaged.*manifest\.json|manifest\.json.*damaged/s);
     assert.equal(await row(page, "codes").getByRole("button", { name: "Delete codes" }).count(), 0, "a bundled trace can be deleted");
-    await row(page, "long").getByRole("link", { name: "long" }).click();
+    await row(page, "long").getByRole("link", { name: "long", exact: true }).click();
     await page.waitForURL(/\/t\/long/);
   });
 });
