@@ -17,6 +17,7 @@
 //! - `training` (feature `generate`) learns the gates of a frozen model; `training_log` (feature `tables`) is what it tells.
 //! - [`analysis`] turns a trace into facts about heads. Slices in, values out.
 //! - `figures` (feature `view`) lays a trace out for paper. Slices in, bytes out.
+//! - `run` (feature `generate`) turns a request into a recorded run, for the command line and the dashboard alike.
 //! - `web` (feature `view`) serves the dashboard; `report` puts it into one file with its data.
 //! - `digest` (feature `tables`) is what programs are told of a trace: heads and findings as rows.
 //! - `cli` (feature `tables`) is the command line; only its printer writes to the standard streams.
@@ -49,6 +50,9 @@ pub mod model;
 pub mod policy;
 #[cfg(feature = "view")]
 pub mod report;
+#[cfg(feature = "generate")]
+pub mod run;
+pub mod size;
 pub mod synth;
 pub mod text;
 pub mod trace;

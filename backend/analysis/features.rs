@@ -8,6 +8,7 @@ use super::modes::{Mode, two_modes};
 use super::place::{Front, Frozen, Sink};
 use super::statistics::{hypergeometric_tail, quantile};
 use super::survival::SurvivalCurve;
+use crate::trace::manifest::Manifest;
 use crate::trace::step::KvHead;
 
 /// Steps beyond its buffer that a token must outlive to count as admitted.
@@ -24,6 +25,14 @@ pub struct RunRule {
     pub buffer: Option<u32>,
     /// First positions that no cut removes.
     pub protected_first: u32,
+}
+
+impl RunRule {
+    /// What a manifest says about cuts.
+    pub fn of(manifest: &Manifest) -> Self {
+        let policy = &manifest.policy;
+        Self { budget: policy.budget, buffer: policy.buffer, protected_first: policy.sinks.unwrap_or(0) }
+    }
 }
 
 /// The recent window of a head.

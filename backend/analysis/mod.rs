@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod category;
+pub mod depth;
 pub mod diagnosis;
 pub mod enrichment;
 pub mod evidence;

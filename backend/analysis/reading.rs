@@ -6,6 +6,8 @@ use super::features::{HeadFeatures, RunRule};
 use super::kept::HeadHistory;
 use super::roles::{Thresholds, Verdict, classify};
 use crate::trace::lifetimes::Lifetimes;
+use crate::trace::manifest::Manifest;
+use crate::trace::recording::Recording;
 use crate::trace::step::KvHead;
 
 /// One head: plain facts, scores and role.
@@ -17,6 +19,12 @@ pub struct HeadReading {
     pub features: HeadFeatures,
     /// Role.
     pub verdict: Verdict,
+}
+
+/// Reads every head of a run as its manifest describes it.
+pub fn read_run(manifest: &Manifest, recording: &Recording) -> Vec<HeadReading> {
+    let tokens: Vec<TokenFacts<'_>> = recording.tokens.iter().map(TokenFacts::of).collect();
+    read_heads(&recording.lifetimes, &tokens, &RunRule::of(manifest), &Thresholds::default())
 }
 
 /// Reads every head of a run, layer by layer. `tokens` are the run's, from position 0; those past the end are ignored.

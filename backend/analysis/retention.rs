@@ -1,6 +1,8 @@
-//! Which texts a head holds longest and shortest.
+//! Which texts and which categories of tokens a head holds longest and shortest.
 
 use std::collections::HashMap;
+
+use super::category::{Categories, Category};
 
 /// A text must occur this often to be compared.
 const FEWEST: u32 = 3;
@@ -40,9 +42,51 @@ pub fn retained(departures: &[Option<u32>], seen: u32, texts: &[&str]) -> (Vec<T
     (most, least)
 }
 
+/// How long a head holds a category of tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CategoryRetention {
+    /// The category.
+    pub category: Category,
+    /// Its tokens in the text.
+    pub tokens: u32,
+    /// Of those, cached at the end.
+    pub kept: u32,
+    /// Mean number of queries that could see one; of those alive, up to the end, so a lower bound.
+    pub mean_lifetime: f64,
+}
+
+/// The categories that the text has, the one held longest first; of equals, in the order of [`Category::ALL`]. A token
+/// counts for each of its categories.
+pub fn retained_categories(departures: &[Option<u32>], seen: u32, categories: &[Categories]) -> Vec<CategoryRetention> {
+    let of = |category: Category| {
+        let own = (0u32..).zip(departures).zip(categories).filter(|(_, own)| own.has(category));
+        let (mut tokens, mut kept, mut sum) = (0, 0, 0.0);
+        for ((position, at), _) in own {
+            tokens += 1;
+            kept += u32::from(at.is_none());
+            sum += f64::from(at.unwrap_or(seen) - position);
+        }
+        (tokens > 0).then(|| CategoryRetention { category, tokens, kept, mean_lifetime: sum / f64::from(tokens) })
+    };
+    let mut found: Vec<CategoryRetention> = Category::ALL.into_iter().filter_map(of).collect();
+    found.sort_by(|a, b| b.mean_lifetime.total_cmp(&a.mean_lifetime));
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::category::{categorise, tests::facts};
+
+    #[test]
+    fn categories_are_ranked_by_the_mean_of_their_lives() {
+        let categories = categorise(&facts(&["tea", " 3", ".", " 5", "."]));
+        let departures = [Some(2), None, Some(3), Some(5), Some(5)];
+        let found = retained_categories(&departures, 6, &categories);
+        let told: Vec<_> = found.iter().map(|f| (f.category, f.tokens, f.kept, f.mean_lifetime)).collect();
+        let ends = (Category::SentenceEnd, 2, 0, 1.0);
+        assert_eq!(told, [(Category::Digit, 2, 1, f64::from(5 + 2) / 2.0), (Category::Word, 1, 0, 2.0), ends]);
+    }
 
     #[test]
     fn texts_are_ranked_by_the_mean_of_their_lives() {

@@ -6,18 +6,11 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::{Error as NameError, StrDeserializer};
 
 use super::printer::Printer;
-use crate::figures::fig4::Fig4;
-use crate::figures::grid::Grid;
-use crate::figures::spec::{Brace, Format, Preset, SCHEMA, Spec, inches};
-use crate::figures::text::Text;
-use crate::figures::training::Training;
-use crate::figures::{FigureError, Plot, render, tex};
-use crate::text::class::TokenClass;
+use crate::figures::FigureError;
+use crate::figures::make::{self, Made};
+use crate::figures::spec::{Format, Preset, SCHEMA, Spec};
 use crate::trace::error::TraceError;
 use crate::trace::files::write_whole;
 use crate::trace::read::Trace;
@@ -26,9 +19,10 @@ use crate::training_log::TrainingLog;
 /// `trimkv-trace figure`.
 #[derive(Debug, Args)]
 pub struct FigureArgs {
-    /// Which figure: fig4 (retention over kept), grid (every head), text (one head's tokens in the prose) or training
+    /// Which figure: fig4 (retention over kept), grid (every head), text (one head's tokens in the prose), lifeline (how
+    /// tokens fade until they are evicted), roles (what heads do, by layer), budget (entries held over time) or training
     /// (losses, cache size and half-lives over the steps of a training)
-    #[arg(required_unless_present = "spec", value_parser = ["fig4", "grid", "text", "training"])]
+    #[arg(required_unless_present = "spec", value_parser = Preset::ALL.map(Preset::as_str))]
     pub preset: Option<String>,
     /// The trace's directory; for training, the directory that train wrote
     #[arg(required_unless_present = "spec")]
@@ -45,40 +39,84 @@ pub struct FigureArgs {
     pub look: LookArgs,
 }
 
-/// What a figure shows, and how.
+/// What a figure shows, and how. Values are read by [`Spec::asked`], which names them as these flags are named.
 #[derive(Debug, Args)]
 #[group(id = "look", multiple = true, conflicts_with = "spec")]
 pub struct LookArgs {
-    /// Heads to show, such as L1H2,L3H0 [default: those that differ most]
-    #[arg(long, value_name = "HEADS", value_delimiter = ',')]
-    pub heads: Vec<String>,
     /// Width at final size: 3.25in (a column), 5.5in, 6.75in, 82.5mm [default: 5.5in]
     #[arg(long, value_name = "WIDTH")]
     pub width: Option<String>,
     /// Text size in points [default: 8]
     #[arg(long, value_name = "POINTS")]
-    pub font_size: Option<f32>,
+    pub font_size: Option<String>,
     /// Pixels per inch of a PNG, and the finest that a matrix gets [default: 300]
     #[arg(long, value_name = "N")]
-    pub dpi: Option<u32>,
+    pub dpi: Option<String>,
+    /// Letter the panels a, b, c
+    #[arg(long)]
+    pub letters: bool,
     /// Colour scale: viridis, cividis or grey [default: viridis]
-    #[arg(long, value_name = "NAME", value_parser = ["viridis", "cividis", "grey"])]
+    #[arg(long, value_name = "NAME")]
     pub colours: Option<String>,
-    /// What a pixel shows of several tokens: max (is a survivor here?) or mean (how many?) [default: max]
-    #[arg(long, value_name = "RULE", value_parser = ["max", "mean"])]
+    /// fig4, grid, budget: what a pixel shows of several tokens: max (is a survivor here?) or mean (how many?)
+    /// [default: max]
+    #[arg(long, value_name = "RULE")]
     pub pool: Option<String>,
+    /// fig4, text, lifeline: heads to show, such as L1H2,L3H0 [default: those that differ most, or the one least like a
+    /// window]
+    #[arg(long, value_name = "HEADS")]
+    pub heads: Vec<String>,
+    /// With --head, another way to name one head
+    #[arg(long, value_name = "N")]
+    pub layer: Option<String>,
+    /// With --layer, another way to name one head
+    #[arg(long, value_name = "N")]
+    pub head: Option<String>,
+    /// lifeline: tokens to follow [default: the oldest one held at the end, and evicted ones of different ages]
+    #[arg(long, value_name = "POSITIONS")]
+    pub position: Vec<String>,
+    /// lifeline: show retention, from 1 to 0, instead of its logarithm, the score
+    #[arg(long)]
+    pub retention: bool,
     /// text: the moment to show, in tokens seen [default: the end]
     #[arg(long, value_name = "TOKENS")]
-    pub at: Option<u32>,
+    pub at: Option<String>,
     /// text: token classes to circle, such as sentence_end,digit
-    #[arg(long, value_name = "CLASSES", value_delimiter = ',')]
+    #[arg(long, value_name = "CLASSES")]
     pub circle: Vec<String>,
     /// fig4: mark a range of positions, such as 0-31:prompt
     #[arg(long, value_name = "FIRST-LAST:LABEL")]
     pub brace: Vec<String>,
-    /// fig4: letter the panels a, b, c
-    #[arg(long)]
-    pub letters: bool,
+    /// roles: the score across, such as purity, admission, half_life [default: purity]
+    #[arg(long, value_name = "SCORE")]
+    pub x: Option<String>,
+    /// roles: the score upwards [default: age_evicted]
+    #[arg(long, value_name = "SCORE")]
+    pub y: Option<String>,
+}
+
+impl LookArgs {
+    fn asked(&self) -> Vec<(&'static str, &str)> {
+        let values = [
+            ("width", self.width.as_deref()),
+            ("font-size", self.font_size.as_deref()),
+            ("dpi", self.dpi.as_deref()),
+            ("colours", self.colours.as_deref()),
+            ("pool", self.pool.as_deref()),
+            ("layer", self.layer.as_deref()),
+            ("head", self.head.as_deref()),
+            ("at", self.at.as_deref()),
+            ("x", self.x.as_deref()),
+            ("y", self.y.as_deref()),
+            ("letters", self.letters.then_some("")),
+            ("retention", self.retention.then_some("")),
+        ];
+        let lists =
+            [("heads", &self.heads), ("position", &self.position), ("circle", &self.circle), ("brace", &self.brace)];
+        let lists = lists.into_iter().flat_map(|(flag, list)| list.iter().map(move |value| (flag, value.as_str())));
+        let values = values.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
+        values.chain(lists).collect()
+    }
 }
 
 /// Makes a figure and the files beside it, and prints its path.
@@ -86,6 +124,7 @@ pub struct LookArgs {
 /// # Errors
 /// When the trace cannot be read, lacks what the figure shows, or a file cannot be written.
 pub fn run(args: &FigureArgs, printer: &Printer) -> Result<()> {
+    // Before the work: a name that cannot be written is found out at once.
     let (mut spec, spec_home) = match &args.spec {
         Some(path) => read_spec(path)?,
         None => (new_spec(args)?, PathBuf::new()),
@@ -95,52 +134,26 @@ pub fn run(args: &FigureArgs, printer: &Printer) -> Result<()> {
         Some(path) => path.clone(),
         None => spec_home.join(&spec.output),
     };
-    // Before the work: a name that cannot be written is found out at once.
-    let format = Format::of(&output.to_string_lossy())?;
+    Format::of(&output.to_string_lossy())?;
     let home = output.parent().unwrap_or(Path::new("")).to_owned();
     check_target(&output, &home)?;
     spec.output = output.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    spec.check()?;
+    let made_before = (args.spec.is_some() && !spec.run.is_empty()).then(|| spec.run.clone());
+    spec.trace = relative(&home, &trace_path);
 
-    let made_before = args.spec.is_some() && !spec.run.is_empty();
-    // What the figure is made of is known by its run from here on.
-    let settle = |spec: &mut Spec, run: String| {
-        if made_before && spec.run != run {
-            let path = trace_path.display();
-            printer.warning(&format!("the figure was made from run {}, and {path} holds run {run}", spec.run));
-        }
-        spec.trace = relative(&home, &trace_path);
-        spec.run = run;
+    let made = if spec.preset == Preset::Training {
+        make::of_training(spec, TrainingLog::open(&trace_path)?)?
+    } else {
+        let Trace { manifest, recording, .. } = &Trace::open(&trace_path)?;
+        let run = make::Run { manifest, recording, heads: None };
+        make::of_run(spec, &run).map_err(|error| at(&trace_path, error))?
     };
-    let open = |spec: &mut Spec| -> Result<Trace> {
-        let trace = Trace::open(&trace_path)?;
-        settle(spec, trace.manifest.id.clone());
-        Ok(trace)
-    };
-    let told = |error| at(&trace_path, error);
-    match spec.preset {
-        Preset::Fig4 => {
-            let trace = open(&mut spec)?;
-            let plot = Fig4::new(&mut spec, &trace.manifest, &trace.recording).map_err(told)?;
-            write_all(&plot, format, &spec, &output)?;
-        }
-        Preset::Grid => {
-            let trace = open(&mut spec)?;
-            let plot = Grid::new(&spec, &trace.manifest, &trace.recording).map_err(told)?;
-            write_all(&plot, format, &spec, &output)?;
-        }
-        Preset::Text => {
-            let trace = open(&mut spec)?;
-            let plot = Text::new(&mut spec, &trace.manifest, &trace.recording).map_err(told)?;
-            warn_of_missing(&plot.missing_characters(), printer);
-            write_all(&plot, format, &spec, &output)?;
-        }
-        Preset::Training => {
-            let log = TrainingLog::open(&trace_path)?;
-            settle(&mut spec, log.name());
-            write_all(&Training::new(&spec, log)?, format, &spec, &output)?;
-        }
+    if let Some(before) = made_before.filter(|before| *before != made.spec.run) {
+        let (path, run) = (trace_path.display(), &made.spec.run);
+        printer.warning(&format!("the figure was made from run {before}, and {path} holds run {run}"));
     }
+    warn_of_missing(&made.missing_characters, printer);
+    write_all(&made, &output)?;
     printer.line(&output.display().to_string());
     let beside = ["json", "csv", "tex"].map(|ending| beside(&output, ending).display().to_string()).join(", ");
     printer.note(&format!("beside it: {beside}"));
@@ -165,40 +178,10 @@ fn at(trace: &Path, error: FigureError) -> anyhow::Error {
     }
 }
 
-/// A value of an enum by the name it has in specs. clap has checked the name.
-fn named<T: for<'de> Deserialize<'de>>(name: &str) -> Result<T> {
-    let name: StrDeserializer<'_, NameError> = name.into_deserializer();
-    Ok(T::deserialize(name)?)
-}
-
 fn new_spec(args: &FigureArgs) -> Result<Spec> {
-    let preset: Preset = named(args.preset.as_deref().unwrap_or_default())?;
+    let preset = Preset::named(args.preset.as_deref().unwrap_or_default())?;
     let trace = args.trace.as_deref().unwrap_or(Path::new("")).to_string_lossy();
-    let look = &args.look;
-    let mut spec = Spec::new(preset, &trace, "");
-    if let Some(width) = &look.width {
-        spec.width_in = inches(width)?;
-    }
-    spec.font_pt = look.font_size.unwrap_or(spec.font_pt);
-    spec.dpi = look.dpi.unwrap_or(spec.dpi);
-    if let Some(name) = &look.colours {
-        spec.colours = named(name)?;
-    }
-    if let Some(name) = &look.pool {
-        spec.pooling = named(name)?;
-    }
-    spec.heads = look.heads.clone();
-    spec.braces = look.brace.iter().map(|text| text.parse::<Brace>()).collect::<Result<_, _>>()?;
-    spec.letters = look.letters;
-    spec.at = look.at;
-    spec.circle = look.circle.clone();
-    for class in &spec.circle {
-        if !TokenClass::ALL.iter().any(|known| known.as_str() == class) {
-            let known = TokenClass::ALL.map(TokenClass::as_str).join(", ");
-            bail!("{class:?} is no token class; there are {known}");
-        }
-    }
-    Ok(spec)
+    Ok(Spec::asked(preset, &trace, "", args.look.asked())?)
 }
 
 fn read_spec(path: &Path) -> Result<(Spec, PathBuf)> {
@@ -235,14 +218,11 @@ fn beside(output: &Path, ending: &str) -> PathBuf {
     output.with_extension(ending)
 }
 
-fn write_all(plot: &impl Plot, format: Format, spec: &Spec, output: &Path) -> Result<()> {
-    let bytes = render(plot, format, spec)?;
-    let mut json = serde_json::to_string_pretty(spec)?;
-    json.push('\n');
-    write(output, &bytes)?;
-    write(&beside(output, "json"), json.as_bytes())?;
-    write(&beside(output, "csv"), plot.csv().as_bytes())?;
-    write(&beside(output, "tex"), tex::snippet(&spec.output, spec.width_in, &plot.caption()).as_bytes())
+fn write_all(made: &Made, output: &Path) -> Result<()> {
+    write(output, &made.bytes)?;
+    write(&beside(output, "json"), made.spec_json().as_bytes())?;
+    write(&beside(output, "csv"), made.csv.as_bytes())?;
+    write(&beside(output, "tex"), made.tex.as_bytes())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

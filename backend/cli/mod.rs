@@ -10,7 +10,6 @@ pub mod open;
 pub mod printer;
 #[cfg(feature = "view")]
 pub mod report;
-pub mod size;
 pub mod synth;
 
 #[cfg(feature = "generate")]
@@ -18,17 +17,13 @@ pub mod corpus;
 #[cfg(feature = "generate")]
 pub mod evaluate;
 #[cfg(feature = "generate")]
-pub mod policy;
-#[cfg(feature = "generate")]
-pub mod prompt;
-#[cfg(feature = "generate")]
 pub mod run;
-#[cfg(feature = "generate")]
-pub mod session;
 #[cfg(feature = "generate")]
 pub mod summary;
 #[cfg(feature = "generate")]
 pub mod train;
+#[cfg(all(feature = "generate", feature = "view"))]
+pub mod watched;
 
 use std::process::ExitCode;
 

@@ -15,7 +15,7 @@ use crate::web::serve::Server;
 /// Directory of traces unless told otherwise.
 const TRACES: &str = "traces";
 /// Port unless told otherwise.
-const PORT: u16 = 7878;
+pub(super) const PORT: u16 = 7878;
 /// Random bytes of a token.
 const TOKEN_BYTES: usize = 18;
 
@@ -56,7 +56,7 @@ pub fn run(args: &OpenArgs, printer: &Printer) -> Result<()> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let server = bind(library, &args.served).await?;
-        announce(&server, &args.served, "", printer);
+        announce(&server, &args.served, "", printer, false);
         let ender = server.ender();
         tokio::spawn(async move {
             stop_asked().await;
@@ -86,12 +86,12 @@ fn library(given: &[PathBuf]) -> Result<Library> {
     Library::new(roots, single).context("there is no room for the bundled traces in the temporary directory")
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().build().context("cannot start the server's threads")
 }
 
-async fn bind(library: Library, args: &ServedArgs) -> Result<Server> {
+pub(super) async fn bind(library: Library, args: &ServedArgs) -> Result<Server> {
     let token = match &args.token {
         Some(token) => {
             let is_plain = token.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
@@ -112,18 +112,24 @@ fn random_token() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Prints the address and opens it.
-fn announce(server: &Server, args: &ServedArgs, page: &str, printer: &Printer) {
+/// Prints the address and opens it. Beside a run, whose text is what stdout is for, the address is a message.
+pub(super) fn announce(server: &Server, args: &ServedArgs, page: &str, printer: &Printer, beside_a_run: bool) {
     let address = server.address();
     let url = url(address, page, server.token());
-    printer.line(&url);
+    if beside_a_run {
+        printer.note(&format!("watch it at {url}"));
+    } else {
+        printer.line(&url);
+    }
     if args.port != 0 && address.port() != args.port {
         printer.note(&format!("port {} is taken, so it is {}", args.port, address.port()));
     }
     if !args.host.is_loopback() {
         printer.warning("others can reach this server; whoever has the address with its token can see the traces");
     }
-    printer.note("Ctrl-C ends the dashboard");
+    if !beside_a_run {
+        printer.note("Ctrl-C ends the dashboard");
+    }
     if !args.no_browser && printer.is_interactive() && stdin().is_terminal() {
         show(&url);
     }

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::printer::Printer;
-use super::size::size;
 use crate::report;
+use crate::size::size;
 use crate::trace::reader::TraceReader;
 use crate::web::assets;
 

@@ -3,31 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
-use sha2::{Digest, Sha256};
 
 use super::args::RunArgs;
-use super::policy::{Chosen, choose};
 use super::printer::Printer;
-use super::prompt::{self, Labeller, Prompt};
-use super::session::{Progress, Session, full_cache_bytes};
-use super::summary::{Summary, size};
-use crate::engine::device::{DTypeChoice, DeviceChoice, available_memory, device_name};
-use crate::engine::generation::{Generation, Request, Stop};
-use crate::engine::sampling::{Sampler, Sampling};
-use crate::model::attention::QUERY_BLOCK;
-use crate::model::load::{Checkpoint, Loaded, Wanted, hex};
+use super::summary::Summary;
+#[cfg(feature = "view")]
+use super::watched::Watched;
+use crate::engine::generation::Stop;
+use crate::run::place::{TRACES, free_target};
+use crate::run::prompt;
+use crate::run::ready::{Given, Ready, check};
+use crate::run::session::{Observer, Progress};
 use crate::trace::files::{name, partial};
-use crate::trace::manifest::{Manifest, PromptFacts, SCHEMA, SamplingFacts, Seconds, Status, Tool};
-use crate::trace::write::TraceWriter;
 
 /// Exit code of a run that the user stopped, as shells count it.
 pub(super) const INTERRUPTED: u8 = 130;
-/// Directory of traces unless told otherwise.
-const TRACES: &str = "traces";
 
 /// Set by the first Ctrl-C; a second one ends the program at once.
 pub(super) static INTERRUPT: AtomicBool = AtomicBool::new(false);
@@ -37,93 +31,70 @@ pub(super) static INTERRUPT: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// When the request cannot be met.
 pub fn run(args: RunArgs, printer: &Printer) -> Result<ExitCode> {
-    let sampling = sampling(&args)?;
-    ensure!(args.max_new_tokens > 0, "--max-new-tokens 0 generates nothing; give at least 1");
     // Whatever can be refused without a model is refused before one is loaded.
+    check(&args.request)?;
     let text = args.prompt.as_deref().map(prompt::read_text).transpose()?;
+    let given = match (&args.prompt_ids, &text) {
+        (Some(path), _) => Given::Ids(path),
+        (None, Some(text)) => Given::Text(text),
+        (None, None) => bail!("no prompt; name a text file, or - for standard input"),
+    };
     let target = target(&args)?;
     let spinner = Spinner::start(printer, "loading the model");
-    let start = Instant::now();
-    let checkpoint = Checkpoint::open(&Wanted {
-        model: args.model.clone(),
-        gates: args.gates.clone(),
-        revision: args.revision.clone(),
-        show_progress: printer.is_interactive() && !args.json,
-    })?;
-    let context = checkpoint.config().context;
-    let loaded = load(checkpoint, args.device, args.dtype)?;
-    let load = start.elapsed().as_secs_f64();
-    let Chosen { policy, facts, warnings } = choose(&args, loaded.gate_config.as_ref(), context)?;
-    let prompt = read_prompt(&args, text.as_deref(), &loaded, context)?;
-    warnings.iter().for_each(|warning| printer.warning(warning));
-    if let Some(window) = loaded.model.config().sliding_window {
-        printer.warning(&format!(
-            "this model was trained to attend to its last {window} tokens only; as in the authors' code, it attends here to everything cached"
-        ));
-    }
-
-    let manifest = Manifest {
-        schema: SCHEMA.to_owned(),
-        id: target.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        created: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        status: Status::Running,
-        note: None,
-        tool: Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
-        model: loaded.facts.clone(),
-        gates: loaded.gate_facts.clone(),
-        policy: facts,
-        sampling: sampling_facts(sampling, args.seed),
-        device: device_name(loaded.model.device()).to_owned(),
-        prompt: prompt_facts(&args, &prompt),
-        generated: Default::default(),
-        seen: 0,
-        seconds: Seconds { load, ..Seconds::default() },
-        bytes: Default::default(),
-        crc32: Default::default(),
-    };
+    let file = args.prompt_ids.as_deref().or(args.prompt.as_deref()).filter(|path| *path != Path::new("-"));
+    let file = file.map(|path| path.display().to_string());
+    let mut ready = Ready::new(&args.request, given, file, printer.is_interactive() && !args.json)?;
+    ready.warnings.iter().for_each(|warning| printer.warning(warning));
     stop_on_ctrl_c()?;
-    let record = |what: &str| args.record.iter().any(|recorded| recorded == what);
-    let request = Request {
-        prompt: prompt.ids.clone(),
-        prefill_chunk: args.prefill_chunk.map(|chunk| chunk as usize),
-        max_new_tokens: args.max_new_tokens as usize,
-        eos: if args.ignore_eos { Vec::new() } else { loaded.eos.clone() },
-        context,
-        record_attention: record("attention"),
-        record_logits: record("logits"),
-        query_block: QUERY_BLOCK,
-    };
-    let sampler = Sampler::new(sampling, args.seed);
-    let generation = Generation::new(&loaded.model, &policy, request, sampler, &INTERRUPT)?;
-    let writer = TraceWriter::create(&target, manifest.clone(), record("logits"))?;
+    let writer = ready.writer(&target)?;
     spinner.say("reading the prompt");
     let shows_text = !args.json && !args.quiet;
-    let show = |text: &str| {
-        spinner.stop();
-        if shows_text {
-            printer.result(text);
-        }
-    };
-    let labeller = Labeller::new(loaded.tokenizer.as_ref(), &prompt);
-    let session = Session { model: &loaded.model, generation, writer, labeller, show: &show };
+    let mut shown = Shown { spinner, printer: shows_text.then_some(printer) };
     let mut progress = Progress::default();
-    let outcome = session.run(&prompt, manifest.clone(), &mut progress);
-    spinner.stop();
+    #[cfg(feature = "view")]
+    let mut watched = args.open.then(|| Watched::start(&args, printer, &target, &ready)).transpose()?;
+    #[cfg(feature = "view")]
+    let outcome = match &mut watched {
+        Some(watched) => watched.run(&ready, writer, &mut shown, &mut progress),
+        None => ready.run(writer, &INTERRUPT, &mut shown, &mut progress),
+    };
+    #[cfg(not(feature = "view"))]
+    let outcome = ready.run(writer, &INTERRUPT, &mut shown, &mut progress);
+    shown.spinner.stop();
+    let has_text = ready.loaded.tokenizer.is_some();
     if shows_text {
         let ids = || progress.ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
-        printer.line(&if loaded.tokenizer.is_some() { String::new() } else { ids() });
+        printer.line(&if has_text { String::new() } else { ids() });
     }
     let unfinished = partial(&target);
     let summary = Summary {
-        manifest: &manifest,
+        manifest: &ready.manifest,
         progress: &progress,
         trace: outcome.as_deref().unwrap_or(&unfinished),
-        full_bytes: full_cache_bytes(&loaded.model, progress.seen),
-        has_text: loaded.tokenizer.is_some(),
+        has_text,
     };
     tell(&args, printer, &summary, outcome.as_ref().err());
     outcome?;
+    #[cfg(feature = "view")]
+    if let Some(watched) = watched {
+        watched.wait(printer)?;
+    }
     Ok(if progress.stop == Some(Stop::Interrupted) { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// Shows a run's text as it comes.
+struct Shown<'a> {
+    spinner: Spinner,
+    printer: Option<&'a Printer>,
+}
+
+impl Observer for Shown<'_> {
+    fn text(&mut self, text: &str) {
+        self.spinner.stop();
+        if let Some(printer) = self.printer {
+            printer.result(text);
+        }
+    }
 }
 
 fn tell(args: &RunArgs, printer: &Printer, summary: &Summary<'_>, error: Option<&anyhow::Error>) {
@@ -134,68 +105,6 @@ fn tell(args: &RunArgs, printer: &Printer, summary: &Summary<'_>, error: Option<
     } else if error.is_none() {
         printer.note("");
         summary.print(printer);
-    }
-}
-
-/// Puts a model on a device, if it fits.
-pub(super) fn load(checkpoint: Checkpoint, device: DeviceChoice, dtype: DTypeChoice) -> Result<Loaded> {
-    let device = device.open().map_err(anyhow::Error::msg)?;
-    let dtype = dtype.resolve(&device, checkpoint.config().stored_dtype.as_deref());
-    let needed = checkpoint.weight_bytes(dtype);
-    if let Some(free) = available_memory().filter(|free| device.is_cpu() && needed > *free) {
-        bail!(
-            "the model's weights take {} as {}, and {} of memory are free; use a smaller model, --dtype bf16, or a GPU",
-            size(needed),
-            dtype.as_str(),
-            size(free)
-        );
-    }
-    Ok(checkpoint.load(dtype, &device)?)
-}
-
-fn read_prompt(args: &RunArgs, text: Option<&str>, loaded: &Loaded, context: usize) -> Result<Prompt> {
-    let vocab = loaded.model.config().vocab;
-    let prompt = match (&args.prompt_ids, text) {
-        (Some(path), _) => prompt::from_ids(prompt::read_ids(path, vocab)?),
-        (None, Some(text)) => prompt::encode(text, args.raw, loaded.tokenizer.as_ref(), &loaded.template, vocab)?,
-        (None, None) => bail!("no prompt; name a text file, or - for standard input"),
-    };
-    let tokens = prompt.ids.len();
-    ensure!(
-        tokens <= context,
-        "the prompt has {tokens} tokens, and the model's context is {context}; shorten the prompt or use a model with a longer context"
-    );
-    Ok(prompt)
-}
-
-fn sampling(args: &RunArgs) -> Result<Sampling> {
-    let temperature = args.temperature.unwrap_or(1.0);
-    let top_p = args.top_p.unwrap_or(1.0);
-    ensure!(
-        temperature >= 0.0 && temperature.is_finite(),
-        "--temperature must be 0 (greedy) or more, not {temperature}"
-    );
-    ensure!(top_p > 0.0 && top_p <= 1.0, "--top-p is a share and must lie in (0, 1], not {top_p}");
-    let asked = args.temperature.is_some() || args.top_p.is_some();
-    Ok(if asked && temperature > 0.0 { Sampling::Nucleus { temperature, top_p } } else { Sampling::Greedy })
-}
-
-fn sampling_facts(sampling: Sampling, seed: u64) -> SamplingFacts {
-    match sampling {
-        Sampling::Greedy => SamplingFacts { greedy: true, temperature: None, top_p: None, seed },
-        Sampling::Nucleus { temperature, top_p } => {
-            SamplingFacts { greedy: false, temperature: Some(temperature), top_p: Some(top_p), seed }
-        }
-    }
-}
-
-fn prompt_facts(args: &RunArgs, prompt: &Prompt) -> PromptFacts {
-    let bytes: Vec<u8> = prompt.ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-    let file = args.prompt_ids.as_deref().or(args.prompt.as_deref()).filter(|path| *path != Path::new("-"));
-    PromptFacts {
-        tokens: prompt.ids.len() as u32,
-        sha256: hex(&Sha256::digest(bytes)),
-        file: file.map(|path| path.display().to_string()),
     }
 }
 
@@ -216,14 +125,7 @@ fn target(args: &RunArgs) -> Result<PathBuf> {
     let given = args.prompt_ids.as_deref().or(args.prompt.as_deref()).unwrap_or(Path::new("-"));
     let stem =
         if given == Path::new("-") { "stdin".into() } else { given.file_stem().unwrap_or_default().to_string_lossy() };
-    let slug: String =
-        stem.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect();
-    let slug = slug.trim_start_matches(['.', '-']);
-    let time = chrono::Utc::now().format("%Y%m%d-%H%M%S");
-    let base = format!("{}-{time}", if slug.is_empty() { "prompt" } else { slug });
-    let names = std::iter::once(base.clone()).chain((2..1000).map(|again| format!("{base}-{again}")));
-    let free = names.map(|name| parent.join(name)).find(|path| !path.exists() && !partial(path).exists());
-    free.context("too many runs in one second; name the trace with --out")
+    free_target(&parent, &stem)
 }
 
 pub(super) fn stop_on_ctrl_c() -> Result<()> {

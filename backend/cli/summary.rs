@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::printer::Printer;
-use super::session::Progress;
-pub use super::size::size;
 use crate::model::builtin;
+use crate::run::session::Progress;
+use crate::size::size;
 use crate::trace::manifest::Manifest;
 
 /// The one object that `--json` prints.
@@ -45,8 +45,6 @@ pub struct Summary<'a> {
     pub progress: &'a Progress,
     /// Where the trace is.
     pub trace: &'a Path,
-    /// Cache bytes had every token been kept.
-    pub full_bytes: u64,
     /// Whether tokens have text.
     pub has_text: bool,
 }
@@ -70,7 +68,7 @@ impl Summary<'_> {
             cached: progress.cached,
             cache_bytes: progress.cache_bytes,
             cache_peak_bytes: progress.cache_peak_bytes,
-            cache_full_bytes: self.full_bytes,
+            cache_full_bytes: self.progress.full_bytes,
             prefill_tokens_per_second: rate(manifest.prompt.tokens.min(progress.seen), progress.prefill_seconds),
             decode_tokens_per_second: rate(progress.decode_passes, progress.decode_seconds),
             load_seconds: manifest.seconds.load,
@@ -96,7 +94,7 @@ impl Summary<'_> {
         printer.row("tokens", &format!("{} of prompt, {} generated ({stop})", count(prompt), count(generated)));
         printer.row("policy", &self.policy());
         printer.row("evicted", &self.evictions());
-        let bytes = [progress.cache_bytes, progress.cache_peak_bytes, self.full_bytes].map(size);
+        let bytes = [progress.cache_bytes, progress.cache_peak_bytes, self.progress.full_bytes].map(size);
         printer.row("cache", &format!("{} now, {} at its peak, {} had it been full", bytes[0], bytes[1], bytes[2]));
         printer.row("speed", &self.speed());
         printer.row("trace", &self.trace.display().to_string());
@@ -185,9 +183,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_sizes_read_easily() {
+    fn numbers_read_easily() {
         assert_eq!([count(7u32), count(1234u32), count(1_234_567u64)], ["7", "1,234", "1,234,567"]);
-        assert_eq!([size(12), size(1536), size(160 << 20)], ["12 B", "1.5 KiB", "160 MiB"]);
     }
 
     #[test]

@@ -11,12 +11,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::printer::Printer;
-use super::run::{INTERRUPT, INTERRUPTED, load, stop_on_ctrl_c};
+use super::run::{INTERRUPT, INTERRUPTED, stop_on_ctrl_c};
 use crate::engine::device::{DTypeChoice, DeviceChoice};
 use crate::model::builtin;
 use crate::model::config::Architecture;
 use crate::model::gate_config::{GateConfig, GateKind};
 use crate::model::load::{Checkpoint, Loaded, Wanted};
+use crate::run::ready::load;
 use crate::training::capacity::{CapacityScope, Normalisation};
 use crate::training::checkpoint::{Description, SavedState};
 use crate::training::documents::{Document, Reader};

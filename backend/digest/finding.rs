@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::rule;
 use crate::analysis::diagnosis::{Described, Finding, Severity, diagnose};
+use crate::analysis::features::RunRule;
 use crate::analysis::reading::HeadReading;
 use crate::trace::error::TraceError;
 use crate::trace::manifest::{Manifest, Status};
@@ -42,7 +42,7 @@ pub fn damaged(error: &TraceError) -> Finding {
 pub fn findings(trace: &Trace, heads: &[HeadReading]) -> Vec<Finding> {
     let Manifest { policy, status, .. } = &trace.manifest;
     let has_own_budgets = policy.scope.as_deref().is_none_or(|scope| scope == "head") && policy.threshold.is_none();
-    let described = Described { policy: &policy.name, rule: rule(&trace.manifest), has_own_budgets };
+    let described = Described { policy: &policy.name, rule: RunRule::of(&trace.manifest), has_own_budgets };
     let mut findings = diagnose(&trace.recording, heads, &described);
     if *status != Status::Complete {
         let message = format!("the run is {}: the trace ends where recording did", status.as_str());

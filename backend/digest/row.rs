@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use crate::analysis::category::Categories;
 use crate::analysis::evidence::evidence;
 use crate::analysis::modes::Mode;
 use crate::analysis::reading::HeadReading;
-use crate::analysis::retention::{TextRetention, retained};
+use crate::analysis::retention::{TextRetention, retained, retained_categories};
 use crate::analysis::roles::Role;
 
 /// One head. Infinite half-lives are null in JSON and empty in CSV.
@@ -55,6 +56,15 @@ pub struct Row {
     categories: Vec<CategoryRow>,
     most_retained: Vec<TextRow>,
     least_retained: Vec<TextRow>,
+    retained_categories: Vec<RetainedRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct RetainedRow {
+    category: &'static str,
+    tokens: u32,
+    kept: u32,
+    mean_lifetime: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,8 +105,13 @@ fn finite(value: f64) -> Option<f64> {
 }
 
 impl Row {
-    /// A head and the text it read.
-    pub fn new(reading: &HeadReading, departures: &[Option<u32>], texts: &[&str]) -> Self {
+    /// A head and the text it read, as tokens and as their categories.
+    pub fn new(
+        reading: &HeadReading,
+        departures: &[Option<u32>],
+        texts: &[&str],
+        text_categories: &[Categories],
+    ) -> Self {
         let HeadReading { facts, features, verdict } = reading;
         let (sink, window) = (&features.sink, &features.window);
         let names = |roles: &[Role]| roles.iter().map(|role| role.as_str()).collect();
@@ -163,6 +178,15 @@ impl Row {
                 .collect(),
             most_retained: most.iter().map(TextRow::from).collect(),
             least_retained: least.iter().map(TextRow::from).collect(),
+            retained_categories: retained_categories(departures, features.seen, text_categories)
+                .into_iter()
+                .map(|found| RetainedRow {
+                    category: found.category.as_str(),
+                    tokens: found.tokens,
+                    kept: found.kept,
+                    mean_lifetime: found.mean_lifetime,
+                })
+                .collect(),
         }
     }
 }
@@ -218,6 +242,11 @@ fn cells(row: &Row) -> Vec<(String, String)> {
             for key in ["share", "enrichment", "kept", "q"] {
                 add(format!("{name}_{key}"), &category[key]);
             }
+        }
+        // By where it stands: the first is held longest.
+        for (name, at) in [("most_retained_category", 0), ("least_retained_category", usize::MAX)] {
+            let last = row.retained_categories.len().saturating_sub(1);
+            add(name.to_owned(), &fields["retained_categories"][at.min(last)]["category"]);
         }
         if let Some(category) = fields["categories"].get(0) {
             add("old_tokens".to_owned(), &category["survivors"]);

@@ -1,4 +1,97 @@
-//! Ticks: which numbers an axis names, and how they are written.
+//! Axes: from values to places, which numbers an axis names, and how they are written.
+
+/// Most numbers on an axis of values.
+pub const MOST_TICKS: usize = 6;
+
+/// How values become places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Evenly, with 0 on the axis.
+    Linear,
+    /// By powers of ten; what is not positive is left out.
+    Log,
+}
+
+/// From values to a share of a length.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Axis {
+    /// How values become places.
+    pub scale: Scale,
+    /// Values at its start and its end.
+    pub ends: [f64; 2],
+}
+
+impl Axis {
+    /// An even axis between two values.
+    pub fn between(low: f64, high: f64) -> Self {
+        Self { scale: Scale::Linear, ends: [low, high] }
+    }
+
+    /// An axis that holds all values that it can show: an even one with 0 and a little room, or one by powers of ten
+    /// between round numbers.
+    pub fn holding(scale: Scale, values: impl IntoIterator<Item = f64>) -> Self {
+        let shown = values.into_iter().filter(|&value| is_shown(scale, value));
+        let (low, high) = shown.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), value| (l.min(value), h.max(value)));
+        let ends = match scale {
+            Scale::Linear if low > high || (low == 0.0 && high == 0.0) => [0.0, 1.0],
+            Scale::Linear => [low.min(0.0) * 1.05, high.max(0.0) * 1.05],
+            Scale::Log if low > high => [1.0, 10.0],
+            Scale::Log => {
+                let (low, high) = (round_down(low), round_up(high));
+                [low, if high > low { high } else { round_up(high * 1.5) }]
+            }
+        };
+        Self { scale, ends }
+    }
+
+    /// Whether the axis can show a value at all.
+    pub fn is_shown(&self, value: f64) -> bool {
+        is_shown(self.scale, value)
+    }
+
+    /// Where a value lies: 0 at the start, 1 at the end; in the middle of an axis without length.
+    pub fn share(&self, value: f64) -> f32 {
+        let scaled = |value: f64| if self.scale == Scale::Log { value.log10() } else { value };
+        let [low, high] = self.ends.map(scaled);
+        if high == low { 0.5 } else { ((scaled(value) - low) / (high - low)) as f32 }
+    }
+
+    /// Round numbers on the axis, at most `most` (by powers of ten [`MOST_TICKS`]).
+    pub fn ticks(&self, most: usize) -> Vec<f64> {
+        let [low, high] = self.ends;
+        match self.scale {
+            Scale::Linear => linear_ticks(low, high, most),
+            Scale::Log => {
+                let decades = log_ticks(low, high, most.min(MOST_TICKS));
+                if decades.len() >= 3 { decades } else { round_numbers(low, high) }
+            }
+        }
+    }
+
+    /// The whole numbers among the round ones, for what is counted.
+    pub fn whole_ticks(&self, most: usize) -> Vec<f64> {
+        self.ticks(most).into_iter().filter(|tick| tick.fract() == 0.0).collect()
+    }
+}
+
+fn is_shown(scale: Scale, value: f64) -> bool {
+    value.is_finite() && (scale == Scale::Linear || value > 0.0)
+}
+
+/// 1, 2 and 5 times the powers of ten in `[low, high]`.
+fn round_numbers(low: f64, high: f64) -> Vec<f64> {
+    let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    let numbers = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|lead| lead * 10f64.powi(power)));
+    numbers.filter(|&number| number >= low * (1.0 - 1e-9) && number <= high * (1.0 + 1e-9)).collect()
+}
+
+fn round_down(value: f64) -> f64 {
+    round_numbers(value / 10.0, value).into_iter().next_back().unwrap_or(value)
+}
+
+fn round_up(value: f64) -> f64 {
+    round_numbers(value, value * 10.0).into_iter().next().unwrap_or(value)
+}
 
 /// Round numbers in `[low, high]`, steps of 1, 2 or 5 times a power of ten, at most `most` of them (at least one step).
 pub fn linear_ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
@@ -76,6 +169,25 @@ mod tests {
             let ticks = linear_ticks(0.0, high, 4);
             assert!((2..=4).contains(&ticks.len()) && ticks.iter().all(|&tick| tick <= high * 1.000_001), "{ticks:?}");
         }
+    }
+
+    #[test]
+    fn a_logarithmic_axis_has_two_numbers_at_least() {
+        let axis = |values: &[f64]| Axis::holding(Scale::Log, values.iter().copied());
+        assert_eq!(axis(&[0.3, 0.31]).ticks(6), [0.2, 0.5]);
+        assert_eq!(axis(&[2.0]).ticks(6), [2.0, 5.0]);
+        assert_eq!(axis(&[0.004, 30.0]).ticks(6), [0.01, 0.1, 1.0, 10.0]);
+        assert_eq!(axis(&[0.0, f64::NAN]).ends, [1.0, 10.0]);
+    }
+
+    #[test]
+    fn an_even_axis_has_zero_on_it_and_values_in_their_order() {
+        for (values, ends) in [(&[2.0, 8.0][..], [0.0, 8.4]), (&[-4.0, -2.0], [-4.2, 0.0]), (&[], [0.0, 1.0])] {
+            let axis = Axis::holding(Scale::Linear, values.iter().copied());
+            assert!(axis.ends.iter().zip(ends).all(|(a, b)| (a - b).abs() < 1e-9), "{axis:?}");
+        }
+        assert_eq!([3.0, 5.0].map(|value| Axis::between(3.0, 5.0).share(value)), [0.0, 1.0]);
+        assert_eq!(Axis::between(3.0, 3.0).share(3.0), 0.5);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which heads to show when nobody says: those that differ most.
 
-use crate::analysis::facts::head_facts;
+use crate::analysis::facts::{HeadFacts, head_facts};
 use crate::trace::lifetimes::Lifetimes;
 use crate::trace::step::KvHead;
 
@@ -42,6 +42,13 @@ pub fn differing_heads(lives: &Lifetimes, budget: Option<u32>, most: usize) -> V
     }
     chosen.sort_unstable();
     chosen.into_iter().map(|index| lives.shape().head(index)).collect()
+}
+
+/// The head that keeps least of the last M positions at the end, the least like a window; of equals the first.
+pub fn least_like_a_window(lives: &Lifetimes, budget: Option<u32>) -> Option<KvHead> {
+    let facts = head_facts(lives, budget);
+    let kept = |facts: &HeadFacts| facts.last_kept.unwrap_or(0.0);
+    facts.iter().min_by(|a, b| kept(a).total_cmp(&kept(b))).map(|facts| facts.head)
 }
 
 fn scaled(raw: &[[f64; 4]]) -> Vec<[f64; 4]> {

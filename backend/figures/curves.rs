@@ -1,14 +1,13 @@
-//! Curves over steps: panels with a linear or a logarithmic axis, and how long logs stay small.
+//! Curves over steps or tokens: panels with a linear or a logarithmic axis, and how long logs stay small.
 
-use super::axis::{linear_ticks, log_ticks, tick_text};
+use super::axes::{self, MOST_ACROSS};
+use super::axis::{Axis, MOST_TICKS, Scale};
 use super::colour::{Colours, Rgb};
 use super::paint::{Frame, Painter};
 use super::raster::Raster;
-use super::sheet::{AXIS, Label, Pen, Sheet, TICK};
+use super::sheet::{Label, Pen, Sheet};
 use super::{FigureError, small};
 
-/// Most numbers on the axis of steps, and on that of values.
-const MOST_TICKS: [usize; 2] = [5, 6];
 /// Columns per point of paper in which a curve keeps its extremes; finer detail cannot be seen.
 const COLUMNS_PER_POINT: f32 = 4.0;
 /// Length and height of the bar that names the colours of layers, in text sizes.
@@ -17,15 +16,6 @@ const BAR: [f32; 2] = [5.0, 0.7];
 const SAMPLE: f32 = 8.0;
 /// Space after a legend's entry.
 const GAP: f32 = 6.0;
-
-/// How values become heights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scale {
-    /// From 0.
-    Linear,
-    /// By powers of ten; what is not positive is left out.
-    Log,
-}
 
 /// One line.
 pub struct Curve {
@@ -48,9 +38,11 @@ pub enum Legend {
 /// One plot.
 pub struct Panel {
     /// What is plotted, with its unit.
-    pub title: &'static str,
-    /// Its axis.
-    pub scale: Scale,
+    pub title: String,
+    /// Its letter among the panels, where panels carry letters.
+    pub letter: Option<char>,
+    /// The axis of values; what lies beyond its ends is cut off.
+    pub axis: Axis,
     /// Its lines; later ones lie above.
     pub curves: Vec<Curve>,
     /// What they are.
@@ -58,42 +50,15 @@ pub struct Panel {
 }
 
 impl Panel {
-    fn is_plotted(&self, value: f64) -> bool {
-        value.is_finite() && (self.scale == Scale::Linear || value > 0.0)
-    }
-
-    /// The ends of the axis; both are ticks on a short logarithmic one.
-    fn range(&self) -> [f64; 2] {
-        let values = self.curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
-        let (low, high) = values
-            .filter(|&value| self.is_plotted(value))
-            .fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
-        match self.scale {
-            Scale::Linear => [0.0, if high > 0.0 { high * 1.05 } else { 1.0 }],
-            Scale::Log if high == 0.0 => [1.0, 10.0],
-            Scale::Log => {
-                let low = round_down(low);
-                let high = round_up(high);
-                [low, if high > low { high } else { round_up(high * 1.5) }]
-            }
-        }
-    }
-
-    fn ticks(&self) -> Vec<f64> {
-        let [low, high] = self.range();
-        match self.scale {
-            Scale::Linear => linear_ticks(low, high, MOST_TICKS[1]),
-            Scale::Log => {
-                let decades = log_ticks(low, high, MOST_TICKS[1]);
-                if decades.len() >= 3 { decades } else { round_numbers(low, high) }
-            }
-        }
+    /// A panel without a letter whose axis holds every value.
+    pub fn new(title: &str, scale: Scale, curves: Vec<Curve>, legend: Legend) -> Self {
+        let values = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
+        Self { title: title.to_owned(), letter: None, axis: Axis::holding(scale, values), curves, legend }
     }
 
     /// Width of the numbers beside the axis.
     pub fn ticks_width(&self, font: f32) -> f32 {
-        let label = Label::new(small(font));
-        self.ticks().iter().map(|&tick| label.width(&tick_text(tick))).fold(0.0, f32::max)
+        axes::numbers_width(&self.axis.ticks(MOST_TICKS), font)
     }
 
     /// Width of the legend, which may not be wider than the plot.
@@ -123,49 +88,45 @@ impl Panel {
         steps: [u32; 2],
         font: f32,
     ) -> Result<(), FigureError> {
-        let tick = Label::new(small(font));
-        sheet.label(self.title, [at.x, at.y - 1.8 * font], Label::new(font).bold())?;
+        axes::title(sheet, self.letter, &self.title, [at.x, at.y - 1.8 * font], font)?;
         self.draw_legend(sheet, [at.x, at.y - 0.8 * font], font)?;
-        let (bottom, range) = (at.y + at.height, self.range());
-        for value in self.ticks() {
-            let y = self.y(value, range, at);
-            sheet.line(&[[at.x - TICK, y], [at.x, y]], AXIS)?;
-            sheet.label(&tick_text(value), [at.x - TICK - 1.5, y], tick.ending().level())?;
-        }
-        let [first, last] = steps.map(f64::from);
-        for value in linear_ticks(first, last, MOST_TICKS[0]).into_iter().filter(|value| value.fract() == 0.0) {
-            let x = x(value, steps, at);
-            sheet.line(&[[x, bottom], [x, bottom + TICK]], AXIS)?;
-            sheet.label(&tick_text(value), [x, bottom + TICK + 1.5], tick.centred().below())?;
-        }
+        axes::left(sheet, &self.axis, at, font)?;
+        let across = Axis::between(f64::from(steps[0]), f64::from(steps[1]));
+        axes::below(sheet, &across, &across.whole_ticks(MOST_ACROSS), at, font)?;
         for curve in &self.curves {
-            for run in self.runs(curve, steps, at) {
-                match run.as_slice() {
-                    [alone] => sheet.dot(*alone, curve.pen.width, curve.pen.rgb)?,
-                    run => sheet.line(run, curve.pen)?,
-                }
-            }
+            self.draw_curve(sheet, curve, &across, at)?;
         }
-        sheet.line(&[[at.x, at.y], [at.x, bottom], [at.x + at.width, bottom]], AXIS)
+        axes::corner(sheet, at)
     }
 
-    fn y(&self, value: f64, range: [f64; 2], at: Frame) -> f32 {
-        let scaled = |value: f64| if self.scale == Scale::Log { value.log10() } else { value };
-        let [low, high] = range.map(scaled);
-        at.y + at.height * (1.0 - ((scaled(value) - low) / (high - low)) as f32)
+    /// Draws one curve.
+    ///
+    /// # Errors
+    /// As all marks.
+    pub fn draw_curve<P: Painter>(
+        &self,
+        sheet: &Sheet<'_, P>,
+        curve: &Curve,
+        across: &Axis,
+        at: Frame,
+    ) -> Result<(), FigureError> {
+        for run in self.runs(curve, across, at) {
+            match run.as_slice() {
+                [alone] => sheet.dot(*alone, curve.pen.width, curve.pen.rgb)?,
+                run => sheet.line(run, curve.pen)?,
+            }
+        }
+        Ok(())
     }
 
     /// Unbroken pieces of a curve on paper. Where many steps share a column, only its extremes stay.
-    fn runs(&self, curve: &Curve, steps: [u32; 2], at: Frame) -> Vec<Vec<[f32; 2]>> {
-        let range = self.range();
-        let places = curve.points.split(|point| !self.is_plotted(point.1)).filter(|run| !run.is_empty());
+    pub fn runs(&self, curve: &Curve, across: &Axis, at: Frame) -> Vec<Vec<[f32; 2]>> {
+        let places = curve.points.split(|point| !self.axis.is_shown(point.1)).filter(|run| !run.is_empty());
         places
-            .map(|run| {
-                let run: Vec<[f32; 2]> = run
-                    .iter()
-                    .map(|&(step, value)| [x(f64::from(step), steps, at), self.y(value, range, at)])
-                    .collect();
-                thin(&run)
+            .flat_map(|run| {
+                let place = |&(step, value): &(u32, f64)| axes::place([across, &self.axis], [step.into(), value], at);
+                let run: Vec<[f32; 2]> = run.iter().map(place).collect();
+                inside(&thin(&run), [at.y, at.y + at.height])
             })
             .collect()
     }
@@ -208,9 +169,40 @@ pub fn layer_colour(layer: usize, last: usize, colours: Colours) -> Rgb {
     colours.at(if colours == Colours::Grey { 0.25 + 0.75 * share } else { 0.9 * share })
 }
 
-fn x(step: f64, [first, last]: [u32; 2], at: Frame) -> f32 {
-    let span = f64::from(last - first);
-    at.x + at.width * if span > 0.0 { ((step - f64::from(first)) / span) as f32 } else { 0.5 }
+/// The parts of a line between two heights.
+fn inside(line: &[[f32; 2]], [top, bottom]: [f32; 2]) -> Vec<Vec<[f32; 2]>> {
+    let is_in = |point: &[f32; 2]| (top - 0.01..=bottom + 0.01).contains(&point[1]);
+    if line.iter().all(is_in) {
+        return vec![line.to_vec()];
+    }
+    let mut parts: Vec<Vec<[f32; 2]>> = Vec::new();
+    let mut open = false;
+    for pair in line.windows(2) {
+        // A segment as a + s (b - a): the range of s in which it lies between the heights.
+        let ([ax, ay], [bx, by]) = (pair[0], pair[1]);
+        let cross = |y: f32| (y - ay) / (by - ay);
+        let (from, to) = match by - ay {
+            0.0 if is_in(&pair[0]) => (0.0, 1.0),
+            0.0 => (1.0, 0.0),
+            _ => {
+                let ends = [cross(top), cross(bottom)];
+                (ends[0].min(ends[1]).max(0.0), ends[0].max(ends[1]).min(1.0))
+            }
+        };
+        if from >= to {
+            open = false;
+            continue;
+        }
+        let on = |s: f32| [ax + s * (bx - ax), ay + s * (by - ay)];
+        if !open || from > 0.0 {
+            parts.push(vec![on(from)]);
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(on(to));
+        }
+        open = to == 1.0;
+    }
+    parts
 }
 
 /// The points of a line, of those in one column only the first, the extremes and the last.
@@ -234,21 +226,6 @@ fn thin(run: &[[f32; 2]]) -> Vec<[f32; 2]> {
     kept
 }
 
-/// 1, 2 and 5 times the powers of ten in `[low, high]`.
-fn round_numbers(low: f64, high: f64) -> Vec<f64> {
-    let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
-    let numbers = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|lead| lead * 10f64.powi(power)));
-    numbers.filter(|&number| number >= low * (1.0 - 1e-9) && number <= high * (1.0 + 1e-9)).collect()
-}
-
-fn round_down(value: f64) -> f64 {
-    round_numbers(value / 10.0, value).into_iter().next_back().unwrap_or(value)
-}
-
-fn round_up(value: f64) -> f64 {
-    round_numbers(value, value * 10.0).into_iter().next().unwrap_or(value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,23 +233,15 @@ mod tests {
     fn panel(scale: Scale, values: &[f64]) -> Panel {
         let points = (1..).zip(values.iter().copied()).collect();
         let pen = Pen { width: 1.0, rgb: [0; 3] };
-        Panel { title: "", scale, curves: vec![Curve { points, pen }], legend: Legend::None }
+        Panel::new("", scale, vec![Curve { points, pen }], Legend::None)
     }
 
     const AT: Frame = Frame { x: 10.0, y: 20.0, width: 100.0, height: 50.0 };
 
     #[test]
-    fn a_logarithmic_axis_has_two_numbers_at_least() {
-        assert_eq!(panel(Scale::Log, &[0.3, 0.31]).ticks(), [0.2, 0.5]);
-        assert_eq!(panel(Scale::Log, &[2.0]).ticks(), [2.0, 5.0]);
-        assert_eq!(panel(Scale::Log, &[0.004, 30.0]).ticks(), [0.01, 0.1, 1.0, 10.0]);
-        assert_eq!(panel(Scale::Log, &[0.0]).range(), [1.0, 10.0]);
-    }
-
-    #[test]
     fn what_a_logarithm_lacks_breaks_the_line() {
         let panel = panel(Scale::Log, &[1.0, 10.0, 0.0, f64::NAN, 100.0]);
-        let runs = panel.runs(&panel.curves[0], [1, 5], AT);
+        let runs = panel.runs(&panel.curves[0], &Axis::between(1.0, 5.0), AT);
         assert_eq!(runs, [vec![[10.0, 70.0], [35.0, 45.0]], vec![[110.0, 20.0]]]);
     }
 
@@ -280,9 +249,17 @@ mod tests {
     fn a_long_log_keeps_its_extremes() {
         let values: Vec<f64> = (0..50_000).map(|step| if step == 33_333 { 9.0 } else { f64::from(step % 7) }).collect();
         let panel = panel(Scale::Linear, &values);
-        let runs = panel.runs(&panel.curves[0], [1, 50_000], AT);
+        let runs = panel.runs(&panel.curves[0], &Axis::between(1.0, 50_000.0), AT);
         assert!(runs[0].len() < 1700, "{}", runs[0].len());
         let top = runs[0].iter().map(|point| point[1]).fold(f32::INFINITY, f32::min);
-        assert_eq!(top, panel.y(9.0, panel.range(), AT));
+        assert_eq!(top, AT.y + AT.height * (1.0 - panel.axis.share(9.0)));
+    }
+
+    #[test]
+    fn what_lies_beyond_the_axis_is_cut_at_its_edge() {
+        let line = [[0.0, 10.0], [10.0, 30.0], [20.0, 10.0], [30.0, 10.0]];
+        let parts = inside(&line, [0.0, 20.0]);
+        assert_eq!(parts, [vec![[0.0, 10.0], [5.0, 20.0]], vec![[15.0, 20.0], [20.0, 10.0], [30.0, 10.0]]]);
+        assert!(inside(&[[0.0, 30.0], [9.0, 40.0]], [0.0, 20.0]).is_empty());
     }
 }

@@ -56,6 +56,17 @@ pub fn has(character: char) -> bool {
     character == ' ' || [Weight::Regular, Weight::Bold].iter().all(|w| w.font().charmap().map(character).is_some())
 }
 
+/// The characters of some texts that the fonts lack, each once, in order of appearance.
+pub fn missing<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<char> {
+    let mut missing = Vec::new();
+    for character in texts.into_iter().flat_map(str::chars) {
+        if !missing.contains(&character) && !has(character) {
+            missing.push(character);
+        }
+    }
+    missing
+}
+
 /// Places the characters of one line, left to right; a character the font lacks becomes [`MISSING`].
 pub fn place(text: &str, weight: Weight) -> Vec<Glyph> {
     let font = weight.font();

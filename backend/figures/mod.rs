@@ -4,16 +4,28 @@
 //! plotters. Axes and labels are vectors; a matrix is one small lossless bitmap ([`raster`]) that readers must not
 //! smooth. Text uses the [`font`]s in the binary.
 
+pub mod ask;
+pub mod axes;
 pub mod axis;
+pub mod budget;
 pub mod choose;
 pub mod colour;
 pub mod curves;
+pub mod fading;
 pub mod fig4;
 pub mod font;
 pub mod grid;
+pub mod legend;
+pub mod lifeline;
+pub mod make;
+pub mod mark;
+pub mod occupancy;
 pub mod paint;
+pub mod preset;
 pub mod prose;
 pub mod raster;
+pub mod roles;
+pub mod score;
 pub mod sheet;
 pub mod spec;
 pub mod tex;
@@ -25,6 +37,7 @@ use paint::pdf;
 use paint::png::PngPainter;
 use paint::svg::SvgPainter;
 use paint::{Painter, UNITS};
+use preset::Preset;
 use sheet::Sheet;
 use spec::{Format, Spec};
 
@@ -49,6 +62,52 @@ pub enum FigureError {
     /// A head written in another way.
     #[error("{0:?} is not a head; write heads as L1H2,L3H0")]
     HeadName(String),
+    /// No such figure.
+    #[error("there is no figure {0:?}; there are fig4, grid, text, lifeline, roles, budget and training")]
+    Preset(String),
+    /// No such flag.
+    #[error("figures know no --{0}; see trimkv-trace figure --help")]
+    Flag(String),
+    /// A flag that would be ignored.
+    #[error("{} makes no use of --{flag}, which is for {users}; leave it out", preset.as_str())]
+    Unused {
+        /// The flag.
+        flag: String,
+        /// The figure.
+        preset: Preset,
+        /// Those that use it.
+        users: String,
+    },
+    /// A value that is no number.
+    #[error("{value:?} is no number that --{flag} can take")]
+    Number {
+        /// The flag.
+        flag: String,
+        /// What was given.
+        value: String,
+    },
+    /// A value that is none of those there are.
+    #[error("{value:?} is nothing that --{flag} can be; choose from {choices}")]
+    Choice {
+        /// The flag.
+        flag: String,
+        /// What was given.
+        value: String,
+        /// What can be given.
+        choices: String,
+    },
+    /// A class that no token has.
+    #[error("{0:?} is no token class; there are {1}")]
+    Class(String, String),
+    /// A layer without a head, or a head without a layer.
+    #[error("--layer and --head name a head together; give both, or --heads L1H2")]
+    HalfAHead,
+    /// The figure of a training, of a run.
+    #[error("training shows a training of gates; name the directory that trimkv-trace train wrote, not a trace")]
+    NotOfARun,
+    /// The figure of a run, of a training.
+    #[error("{} shows a trace, not a training of gates", .0.as_str())]
+    OfARun(Preset),
     /// A file name that ends in no known format.
     #[error("{0} ends in no format that figures have; call it .pdf, .svg or .png")]
     Extension(String),
@@ -122,6 +181,10 @@ pub trait Plot {
     fn csv(&self) -> String;
     /// A caption that says what is shown and by which rules, as plain text.
     fn caption(&self) -> String;
+    /// Characters that the fonts lack, each once, in order of appearance.
+    fn missing_characters(&self) -> Vec<char> {
+        Vec::new()
+    }
 }
 
 /// The bytes of a figure.

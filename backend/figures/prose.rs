@@ -31,6 +31,9 @@ const BREAK: &str = "¶";
 /// Stands for a kept space.
 const SPACE: &str = "·";
 
+/// Characters of a token on its own.
+const LONGEST: usize = 16;
+
 /// A unit that is not broken unless it is wider than the column.
 enum Unit {
     Text { token: usize, text: String, bold: bool },
@@ -76,6 +79,17 @@ pub fn set(words: &[Word<'_>], column: f32, size: f32) -> (Vec<Piece>, usize) {
     }
     let lines = pieces.last().map_or(0, |piece| piece.line + 1);
     (pieces, lines)
+}
+
+/// A token on its own, in few characters: without white space around it, unless it is nothing else.
+pub fn alone(text: &str) -> String {
+    let core: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match core.chars().count() {
+        0 if text.contains('\n') => BREAK.to_owned(),
+        0 => SPACE.to_owned(),
+        n if n > LONGEST => core.chars().take(LONGEST - 1).chain(['…']).collect(),
+        _ => core,
+    }
 }
 
 /// The weight of a token.

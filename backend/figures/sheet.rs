@@ -14,6 +14,8 @@ use super::raster::Raster;
 
 /// Width of axes and frames, in points.
 pub const HAIRLINE: f32 = 0.5;
+/// Length of a dash, and of the gap after it.
+const DASH: f32 = 3.0;
 /// Length of a tick.
 pub const TICK: f32 = 2.0;
 
@@ -118,6 +120,22 @@ impl<'a, P: Painter> Sheet<'a, P> {
     /// As all marks: when plotters refuses it.
     pub fn line(&self, points: &[[f32; 2]], pen: Pen) -> Result<(), FigureError> {
         self.draw(&PathElement::new(points.iter().map(|&at| lattice(at)).collect::<Vec<_>>(), pen.style()))
+    }
+
+    /// A straight line in dashes of three points.
+    ///
+    /// # Errors
+    /// As [`Sheet::line`].
+    pub fn dashes(&self, [from, to]: [[f32; 2]; 2], pen: Pen) -> Result<(), FigureError> {
+        let length = (to[0] - from[0]).hypot(to[1] - from[1]);
+        let at = |distance: f32| {
+            let share = if length > 0.0 { (distance / length).min(1.0) } else { 0.0 };
+            [from[0] + share * (to[0] - from[0]), from[1] + share * (to[1] - from[1])]
+        };
+        let dashes = (length / (2.0 * DASH)).ceil() as usize;
+        (0..dashes)
+            .map(|dash| dash as f32 * 2.0 * DASH)
+            .try_for_each(|start| self.line(&[at(start), at(start + DASH)], pen))
     }
 
     /// A filled rectangle.

@@ -6,25 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::FigureError;
 use super::colour::Colours;
+pub use super::preset::Preset;
 use super::raster::Pooling;
+use super::score::HeadScore;
 use crate::trace::step::{KvHead, Shape};
 
 /// The schema this version writes and reads.
 pub const SCHEMA: &str = "trimkv-figure/1";
-
-/// Which figure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Preset {
-    /// Retention over kept and evicted, a column per head: the paper's Figure 4.
-    Fig4,
-    /// Every head's kept triangle, layers by heads.
-    Grid,
-    /// The text, kept tokens bold and blue: the paper's Figure 21.
-    Text,
-    /// Losses, soft cache size, half-lives and learning rate of a training of gates.
-    Training,
-}
 
 /// Kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +104,15 @@ pub struct Spec {
     /// Ranges to mark.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub braces: Vec<Brace>,
+    /// Tokens to follow, by position.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub positions: Vec<u32>,
+    /// Whether a token's retention is shown instead of its logarithm, the score.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retention: bool,
+    /// The two scores over which heads are scattered, across and up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<[HeadScore; 2]>,
     /// Whether panels carry letters.
     #[serde(default)]
     pub letters: bool,
@@ -139,6 +136,9 @@ impl Spec {
             at: None,
             circle: Vec::new(),
             braces: Vec::new(),
+            positions: Vec::new(),
+            retention: false,
+            scores: None,
             letters: false,
         }
     }
@@ -161,7 +161,17 @@ impl Spec {
         if !(50..=1200).contains(&self.dpi) {
             return Err(out_of("a resolution in dpi", self.dpi as f32, 50.0, 1200.0));
         }
-        Ok(())
+        let asked = [
+            ("heads", !self.heads.is_empty()),
+            ("at", self.at.is_some()),
+            ("circle", !self.circle.is_empty()),
+            ("brace", !self.braces.is_empty()),
+            ("position", !self.positions.is_empty()),
+            ("retention", self.retention),
+            ("x", self.scores.is_some()),
+            ("letters", self.letters),
+        ];
+        asked.iter().filter(|(_, is_asked)| *is_asked).try_for_each(|(flag, _)| self.preset.heeds(flag))
     }
 
     /// The heads asked for.

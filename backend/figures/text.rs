@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use super::choose::least_like_a_window;
 use super::colour::{BLACK, BLUE, GREY, PALE};
 use super::fig4::policy;
 use super::paint::Painter;
@@ -11,7 +12,6 @@ use super::prose::{self, Piece, Word};
 use super::sheet::{Label, Pen, Sheet};
 use super::spec::Spec;
 use super::{FigureError, Plot, font};
-use crate::analysis::facts::head_facts;
 use crate::trace::manifest::Manifest;
 use crate::trace::recording::Recording;
 use crate::trace::step::{KvHead, TokenRecord};
@@ -51,10 +51,8 @@ impl Text {
             return Err(FigureError::Empty);
         }
         if spec.heads.is_empty() {
-            let facts = head_facts(lifetimes, manifest.policy.budget);
-            let windowness = |index: &usize| facts[*index].last_kept.unwrap_or(0.0);
-            let least = (0..facts.len()).min_by(|a, b| windowness(a).total_cmp(&windowness(b)));
-            spec.heads = least.map(|index| facts[index].head.to_string()).into_iter().collect();
+            let least = least_like_a_window(lifetimes, manifest.policy.budget);
+            spec.heads = least.iter().map(ToString::to_string).collect();
         }
         let heads = spec.chosen_heads(lifetimes.shape())?;
         let &[head] = heads.as_slice() else {
@@ -82,17 +80,6 @@ impl Text {
         let lines_per_column = lines.div_ceil(columns).max(1);
         let (spec, policy) = (spec.clone(), policy(manifest));
         Ok(Self { spec, head, tokens, gone_at, at, pieces, lines_per_column, column, policy })
-    }
-
-    /// Characters that the fonts lack, each once, in order of appearance; they are drawn as boxes.
-    pub fn missing_characters(&self) -> Vec<char> {
-        let mut missing = Vec::new();
-        for character in self.pieces.iter().flat_map(|piece| piece.text.chars()) {
-            if !missing.contains(&character) && !font::has(character) {
-                missing.push(character);
-            }
-        }
-        missing
     }
 
     fn kept(&self, token: usize) -> bool {
@@ -176,6 +163,10 @@ impl Plot for Text {
             self.at,
             self.policy
         )
+    }
+
+    fn missing_characters(&self) -> Vec<char> {
+        font::missing(self.pieces.iter().map(|piece| piece.text.as_str()))
     }
 }
 

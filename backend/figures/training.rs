@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::axis::Scale;
 use super::colour::{GREY, LINES, Rgb};
-use super::curves::{Curve, Legend, Panel, Scale, layer_colour};
+use super::curves::{Curve, Legend, Panel, layer_colour};
 use super::paint::{Frame, Painter};
 use super::sheet::{Label, Pen, Sheet};
 use super::spec::Spec;
@@ -35,7 +36,10 @@ impl Training {
     /// # Errors
     /// When a panel does not fit in the width.
     pub fn new(spec: &Spec, log: TrainingLog) -> Result<Self, FigureError> {
-        let panels = [losses(&log), soft_sizes(&log), half_lives(&log, spec), rate(&log)];
+        let mut panels = [losses(&log), soft_sizes(&log), half_lives(&log, spec), rate(&log)];
+        if spec.letters {
+            panels.iter_mut().zip('a'..).for_each(|(panel, letter)| panel.letter = Some(letter));
+        }
         let widest =
             |width: fn(&Panel, f32) -> f32| panels.iter().map(|panel| width(panel, spec.font_pt)).fold(0.0, f32::max);
         let left = widest(Panel::ticks_width) + 5.0;
@@ -77,7 +81,7 @@ fn losses(log: &TrainingLog) -> Panel {
         curve(log, |row| f64::from(row.capacity), LINES[2]),
     ];
     let names = ["KL", "next token", "capacity"].map(str::to_owned).to_vec();
-    Panel { title: "loss, unweighted", scale: Scale::Log, curves, legend: Legend::Names(names) }
+    Panel::new("loss, unweighted", Scale::Log, curves, Legend::Names(names))
 }
 
 fn soft_sizes(log: &TrainingLog) -> Panel {
@@ -88,8 +92,7 @@ fn soft_sizes(log: &TrainingLog) -> Panel {
         curve(log, |_| budget, GREY),
     ];
     let names = vec!["mean".to_owned(), "at the end".to_owned(), format!("budget M = {}", log.budget)];
-    let title = "soft cache size, tokens per head";
-    Panel { title, scale: Scale::Log, curves, legend: Legend::Names(names) }
+    Panel::new("soft cache size, tokens per head", Scale::Log, curves, Legend::Names(names))
 }
 
 fn half_lives(log: &TrainingLog, spec: &Spec) -> Panel {
@@ -99,12 +102,12 @@ fn half_lives(log: &TrainingLog, spec: &Spec) -> Panel {
         curve(log, value, layer_colour(layer, last, spec.colours))
     };
     let curves = (0..=last).map(layer).collect();
-    Panel { title: "half-life, tokens", scale: Scale::Log, curves, legend: Legend::Layers(last, spec.colours) }
+    Panel::new("half-life, tokens", Scale::Log, curves, Legend::Layers(last, spec.colours))
 }
 
 fn rate(log: &TrainingLog) -> Panel {
     let curves = vec![curve(log, |row| f64::from(row.rate), LINES[0])];
-    Panel { title: "learning rate", scale: Scale::Linear, curves, legend: Legend::None }
+    Panel::new("learning rate", Scale::Linear, curves, Legend::None)
 }
 
 impl Plot for Training {

@@ -3,6 +3,7 @@
 use super::FigureError;
 use super::axis::{linear_ticks, tick_text};
 use super::colour::{BLACK, Colours, PALE};
+use super::legend;
 use super::paint::{Frame, Painter};
 use super::raster::Raster;
 use super::sheet::{AXIS, HAIRLINE, Label, Pen, Sheet, TICK};
@@ -123,17 +124,9 @@ impl Entry {
 
 /// Lines of a legend: entries side by side, as many as fit in `width` points.
 pub fn legend_lines(entries: &[Entry], size: f32, width: f32) -> Vec<Vec<Entry>> {
-    let mut lines: Vec<Vec<Entry>> = Vec::new();
-    for &entry in entries {
-        let fits = |line: &Vec<Entry>| {
-            line.iter().map(|e| e.width(size) + gap(size)).sum::<f32>() + entry.width(size) <= width
-        };
-        match lines.last_mut().filter(|line| fits(line)) {
-            Some(line) => line.push(entry),
-            None => lines.push(vec![entry]),
-        }
-    }
-    lines
+    let widths: Vec<f32> = entries.iter().map(|entry| entry.width(size)).collect();
+    let lines = legend::lines(&widths, gap(size), width);
+    lines.into_iter().map(|line| entries[line].to_vec()).collect()
 }
 
 fn gap(size: f32) -> f32 {
@@ -141,9 +134,7 @@ fn gap(size: f32) -> f32 {
 }
 
 /// Height of one line of a legend.
-pub fn legend_line_height(size: f32) -> f32 {
-    size * 1.5
-}
+pub use super::legend::line_height as legend_line_height;
 
 /// Draws one line of a legend, centred on `[left, right]`, its middle at `y`.
 ///

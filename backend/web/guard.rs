@@ -13,8 +13,8 @@ use super::error::ApiError;
 
 /// The header that changing requests carry; a form of a foreign page cannot send it.
 pub const CHANGES: &str = "x-trimkv-trace";
-/// Name of the cookie that holds the token.
-const COOKIE_NAME: &str = "trimkv-trace-token";
+/// Name of the cookie that holds the token, before the port: cookies do not tell ports apart.
+const COOKIE_NAME: &str = "trimkv-trace-";
 
 const POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; frame-ancestors 'none'";
 
@@ -26,6 +26,8 @@ pub struct Guard {
     pub hosts: Vec<String>,
     /// What every request must know, where others than this machine can reach the server.
     pub token: Option<String>,
+    /// Name of the cookie that holds it.
+    cookie: String,
 }
 
 impl Guard {
@@ -40,7 +42,11 @@ impl Guard {
         let any_name = token.is_some() && address.ip().is_unspecified();
         let with_port = names.iter().map(|name| format!("{name}:{port}"));
         let bare = names.iter().filter(|_| port == 80).cloned();
-        Self { hosts: if any_name { Vec::new() } else { with_port.chain(bare).collect() }, token }
+        Self {
+            hosts: if any_name { Vec::new() } else { with_port.chain(bare).collect() },
+            token,
+            cookie: format!("{COOKIE_NAME}{port}"),
+        }
     }
 
     fn check(&self, request: &Request) -> Result<(), ApiError> {
@@ -61,7 +67,7 @@ impl Guard {
             return Err(ApiError::Forbidden(format!("requests that change something carry the header {CHANGES}: 1")));
         }
         match &self.token {
-            Some(token) if !knows(token, headers, request.uri().query()) => Err(ApiError::Forbidden(
+            Some(token) if !knows(token, &self.cookie, headers, request.uri().query()) => Err(ApiError::Forbidden(
                 "this server asks for its token; open the address it printed, token included".to_owned(),
             )),
             _ => Ok(()),
@@ -69,10 +75,10 @@ impl Guard {
     }
 }
 
-fn knows(token: &str, headers: &HeaderMap, query: Option<&str>) -> bool {
+fn knows(token: &str, cookie: &str, headers: &HeaderMap, query: Option<&str>) -> bool {
     let is_it = |given: &str| same(given.as_bytes(), token.as_bytes());
     let cookies = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(';'));
-    let mut from_cookie = cookies.filter_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='));
+    let mut from_cookie = cookies.filter_map(|pair| pair.trim().strip_prefix(cookie)?.strip_prefix('='));
     from_cookie.any(is_it) || in_query(query).is_some_and(is_it)
 }
 
@@ -89,12 +95,13 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let is_hidden = request.uri().path().starts_with("/api/") || request.uri().path() == "/";
     let by_query = guard.token.as_ref().filter(|_| in_query(request.uri().query()).is_some()).cloned();
+    let cookie_name = &guard.cookie;
     let mut response = match guard.check(&request) {
         Ok(()) => next.run(request).await,
         Err(error) => return with_headers(error.into_response(), is_hidden),
     };
     if let Some(token) = by_query {
-        let cookie = format!("{COOKIE_NAME}={token}; Path=/; HttpOnly; SameSite=Strict");
+        let cookie = format!("{cookie_name}={token}; Path=/; HttpOnly; SameSite=Strict");
         if let Ok(cookie) = HeaderValue::from_str(&cookie) {
             response.headers_mut().insert(SET_COOKIE, cookie);
         }

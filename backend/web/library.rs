@@ -1,6 +1,6 @@
 //! The traces that this server knows: where they are, under which key, and what was read of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,11 @@ use axum::body::Bytes;
 use rust_embed::RustEmbed;
 use tempfile::TempDir;
 
+use super::bin;
 use super::cache::Lru;
 use super::error::ApiError;
 use crate::trace::files::name;
+use crate::trace::journal::is_being_written;
 use crate::trace::read::{Trace, standing};
 use crate::trace::reader::TraceReader;
 use crate::trace::recording::CutRow;
@@ -76,6 +78,8 @@ impl Stamp {
     }
 }
 
+/// A trace's cuts, shared by the requests that look at them.
+pub type Cuts = Arc<Vec<CutRow>>;
 type Reading = (Stamp, Arc<TraceReader>);
 type Answered = (String, Stamp, String);
 
@@ -86,7 +90,7 @@ pub struct Library {
     shelf: Mutex<BTreeMap<String, Entry>>,
     deleted: Mutex<BTreeMap<String, (Entry, PathBuf)>>,
     readers: Mutex<Lru<String, Reading>>,
-    cuts: Mutex<Lru<(String, Stamp), Arc<Vec<CutRow>>>>,
+    cuts: Mutex<Lru<(String, Stamp), Cuts>>,
     answers: Mutex<Lru<Answered, Bytes>>,
     dropped: TempDir,
     _bundled: TempDir,
@@ -122,6 +126,8 @@ impl Library {
             library.add(&path, Source::Local);
         }
         library.rescan();
+        let folders = library.entries().into_iter().filter_map(|entry| Some(entry.path.parent()?.to_owned()));
+        folders.chain(library.roots.clone()).collect::<BTreeSet<_>>().iter().for_each(|folder| bin::purge(folder));
         Ok(library)
     }
 
@@ -193,6 +199,11 @@ impl Library {
         Stamp::of(&entry.path)
     }
 
+    /// Whether a process is still writing the trace.
+    pub fn is_running(&self, entry: &Entry) -> bool {
+        is_being_written(&standing(&entry.path).join(name::JOURNAL))
+    }
+
     /// A reader of a trace, as it is now.
     ///
     /// # Errors
@@ -212,7 +223,7 @@ impl Library {
     ///
     /// # Errors
     /// When the trace cannot be read.
-    pub fn cuts(&self, entry: &Entry) -> Result<Arc<Vec<CutRow>>, ApiError> {
+    pub fn cuts(&self, entry: &Entry) -> Result<Cuts, ApiError> {
         let name = (entry.key.clone(), self.stamp(entry));
         let known = lock(&self.cuts).get(&name);
         if let Some(cuts) = known {
@@ -250,21 +261,42 @@ impl Library {
         lock(&self.answers).insert((entry.key.clone(), stamp, what.to_owned()), answer.clone(), bytes);
     }
 
-    /// Takes a trace off the shelf, remembering where its directory went.
-    pub fn forget(&self, entry: &Entry, moved_to: PathBuf) {
-        lock(&self.shelf).remove(&entry.key);
-        lock(&self.deleted).insert(entry.key.clone(), (entry.clone(), moved_to));
+    /// Moves a trace to its folder's `.deleted`.
+    ///
+    /// # Errors
+    /// When it comes with the program, is being written, or cannot be moved.
+    pub fn delete(&self, key: &str) -> Result<(), ApiError> {
+        let entry = self.entry(key)?;
+        if entry.source == Source::Bundled {
+            return Err(ApiError::Conflict(format!("{key} comes with the program and cannot be deleted")));
+        }
+        if self.is_running(&entry) {
+            return Err(ApiError::Conflict(format!("{key} is still being written; stop the run first")));
+        }
+        let moved = bin::put(&standing(&entry.path))
+            .map_err(|error| ApiError::Conflict(format!("{key} cannot be moved ({error}); delete its directory")))?;
+        lock(&self.shelf).remove(key);
+        lock(&self.deleted).insert(key.to_owned(), (entry, moved));
+        Ok(())
     }
 
-    /// What was deleted under a key, and where it is now.
-    pub fn deleted(&self, key: &str) -> Option<(Entry, PathBuf)> {
-        lock(&self.deleted).get(key).cloned()
-    }
-
-    /// Puts a deleted trace back under its key.
-    pub fn put_back(&self, entry: Entry) {
-        lock(&self.deleted).remove(&entry.key);
-        lock(&self.shelf).insert(entry.key.clone(), entry);
+    /// Brings back what was deleted under a key.
+    ///
+    /// # Errors
+    /// When nothing was, something else stands in its place, or it cannot be moved.
+    pub fn restore(&self, key: &str) -> Result<(), ApiError> {
+        let found = lock(&self.deleted).get(key).cloned();
+        let (entry, moved) = found.ok_or_else(|| ApiError::NotFound(format!("no trace {key:?} was deleted here")))?;
+        // An unfinished run keeps its working name.
+        let back = entry.path.with_file_name(bin::name_before(&moved));
+        if back.exists() || lock(&self.shelf).contains_key(key) {
+            return Err(ApiError::Conflict(format!("another trace is called {key} by now")));
+        }
+        fs::rename(&moved, &back)
+            .map_err(|error| ApiError::Conflict(format!("{key} cannot be brought back ({error})")))?;
+        lock(&self.deleted).remove(key);
+        lock(&self.shelf).insert(key.to_owned(), entry);
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which request goes where.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -12,6 +13,7 @@ use super::api;
 use super::assets;
 use super::guard::{Guard, guard};
 use super::library::Library;
+use super::live::Feed;
 use super::pages;
 
 /// Largest request body but for dropped traces.
@@ -28,6 +30,11 @@ pub struct Shared {
     pub columns: Semaphore,
     /// Turns for analysing whole traces.
     pub analyses: Semaphore,
+    /// Runs of this process that can be followed, by key.
+    feeds: Mutex<BTreeMap<String, Arc<Feed>>>,
+    /// The run of this process, if one is in progress.
+    #[cfg(feature = "generate")]
+    pub runs: super::runs::Runs,
     /// Becomes true when the server is to end: streams that would go on end then.
     pub ending: watch::Receiver<bool>,
 }
@@ -39,7 +46,34 @@ impl Shared {
     /// For a server that ends when `ending` becomes true.
     pub fn new(library: Library, ending: watch::Receiver<bool>) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { library, columns: Semaphore::new(processors.max(2)), analyses: Semaphore::new(ANALYSES), ending }
+        Self {
+            library,
+            columns: Semaphore::new(processors.max(2)),
+            analyses: Semaphore::new(ANALYSES),
+            feeds: Mutex::default(),
+            #[cfg(feature = "generate")]
+            runs: Default::default(),
+            ending,
+        }
+    }
+
+    /// The feed of a run of this process that is not over.
+    pub fn feed(&self, key: &str) -> Option<Arc<Feed>> {
+        self.feeds().get(key).cloned()
+    }
+
+    /// Lets a run be followed under a key.
+    pub fn follow(&self, key: &str, feed: Arc<Feed>) {
+        self.feeds().insert(key.to_owned(), feed);
+    }
+
+    /// Forgets a run whose files are final. Those who follow it have been told.
+    pub fn unfollow(&self, key: &str) {
+        self.feeds().remove(key);
+    }
+
+    fn feeds(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Feed>>> {
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -88,10 +88,17 @@ impl Server {
             told(ending).await;
             tokio::time::sleep(PATIENCE).await;
         };
-        tokio::select! {
+        let done = tokio::select! {
             done = served => done,
             () = out_of_patience => Ok(()),
+        };
+        #[cfg(feature = "generate")]
+        {
+            // A run that the page started ends with the server, and its trace is whole.
+            let shared = self.shared;
+            let _ = tokio::task::spawn_blocking(move || shared.runs.stop_all()).await;
         }
+        done
     }
 }
 

@@ -66,3 +66,11 @@ test("zooming keeps the cell under the pointer where it is, and stays inside the
   assert.deepEqual(pan(zoom, -9999, 9999, 1000), [0, 500, 500, 1000]);
   assert.deepEqual(reveal([0, 10, 0, 10], 15, 5, 1000), [6, 16, 0, 10]);
 });
+
+test("when nothing fits at the smallest size, the grid is as wide as it can be", () => {
+  const heads = Array.from({ length: 288 }, (_, i) => ({ layer: Math.floor(i / 8), head: i % 8 }));
+  const sorted = layOut(860, 400, heads, undefined, 26);
+  assert.ok(sorted.size >= 25, `thumbnails of ${sorted.size} pixels`);
+  assert.ok(sorted.columns >= 28, `${sorted.columns} columns`);
+  assert.ok(layOut(860, 300, heads, 8, 26).height < 900);
+});

@@ -1,11 +1,11 @@
 //! What it costs to record a run: the same generation with nothing recorded, and with the trace written.
 
 use candle_core::{DType, Device};
-use trimkv_trace::cli::prompt::{Labeller, from_ids};
-use trimkv_trace::cli::session::{Progress, Session};
 use trimkv_trace::model::load::{Checkpoint, Loaded, Wanted};
 use trimkv_trace::policy::retention::Retention;
 use trimkv_trace::policy::{CutRule, Policy};
+use trimkv_trace::run::prompt::{Labeller, from_ids};
+use trimkv_trace::run::session::{Observer, Progress, Session};
 use trimkv_trace::trace::manifest::Manifest;
 use trimkv_trace::trace::write::TraceWriter;
 
@@ -57,6 +57,10 @@ fn compare(title: &str, loaded: &Loaded, rule: CutRule, tokens: usize) {
     }
 }
 
+struct Nobody;
+
+impl Observer for Nobody {}
+
 fn generate(loaded: &Loaded, policy: &Policy, tokens: usize, variant: Variant) {
     let prompt = from_ids((300..364).collect());
     let attention = matches!(variant, Variant::Attention);
@@ -70,7 +74,7 @@ fn generate(loaded: &Loaded, policy: &Policy, tokens: usize, variant: Variant) {
     let manifest = Manifest { schema: "trimkv-trace/1".to_owned(), model: loaded.facts.clone(), ..empty_manifest() };
     let writer = TraceWriter::create(&directory.path().join("trace"), manifest.clone(), logits).unwrap();
     let labeller = Labeller::new(loaded.tokenizer.as_ref(), &prompt);
-    let session = Session { model: &loaded.model, generation, writer, labeller, show: &|_| {} };
+    let session = Session { model: &loaded.model, generation, writer, labeller, observer: &mut Nobody };
     session.run(&prompt, manifest, &mut Progress::default()).unwrap();
 }
 

@@ -16,7 +16,7 @@ const TENSORS: &str = "cache tensors";
 /// Tests: what `synth` plants, `analysis` must find. Neither uses the other.
 const RECOVERY: &str = "recovery of planted roles";
 
-const PARTS: [Part; 21] = [
+const PARTS: [Part; 23] = [
     Part { name: "text::class", may_use: &[], may_touch: &[] },
     Part { name: "text", may_use: &["text::class"], may_touch: &["tokenizers", "minijinja", "std::fs"] },
     Part { name: VALUES, may_use: &[], may_touch: &[] },
@@ -34,6 +34,12 @@ const PARTS: [Part; 21] = [
         may_use: &[VALUES, "policy", DECISIONS, TENSORS, "model"],
         may_touch: &["candle", "std::fs", "unsafe"],
     },
+    Part {
+        name: "run",
+        may_use: &[VALUES, FILES, "policy", "text", "model", "engine", "size"],
+        may_touch: &["std::fs", "std::io"],
+    },
+    Part { name: "size", may_use: &[], may_touch: &[] },
     Part { name: "corpus", may_use: &[], may_touch: &[] },
     Part {
         name: "evaluation",
@@ -51,11 +57,11 @@ const PARTS: [Part; 21] = [
     Part { name: "report", may_use: &[VALUES, FILES, "text::class", "digest"], may_touch: &[] },
     Part {
         name: "web",
-        may_use: &[VALUES, FILES, "text::class", "analysis", "digest", "figures", "report"],
+        may_use: &[VALUES, FILES, "text::class", "analysis", "digest", "figures", "report", "policy", "run"],
         may_touch: &["polars", "std::fs"],
     },
     Part { name: "synth", may_use: &[VALUES, "policy", DECISIONS, "text::class"], may_touch: &[] },
-    Part { name: "figures", may_use: &[VALUES, "analysis", "training_log"], may_touch: &[] },
+    Part { name: "figures", may_use: &[VALUES, "analysis", "training_log", "text::class"], may_touch: &[] },
     Part {
         name: RECOVERY,
         may_use: &[VALUES, "policy", DECISIONS, "text::class", "analysis", "synth"],
@@ -80,6 +86,8 @@ const PARTS: [Part; 21] = [
             "evaluation",
             "digest",
             "report",
+            "size",
+            "run",
             "web",
         ],
         may_touch: &["std::fs", "std::io"],

@@ -4,11 +4,13 @@ use std::fs;
 
 use trimkv_trace::figures::fig4::Fig4;
 use trimkv_trace::figures::grid::Grid as GridFigure;
+use trimkv_trace::figures::make::{self, Made, Run};
 use trimkv_trace::figures::raster::Lives;
 use trimkv_trace::figures::spec::{Format, Preset, Spec};
 use trimkv_trace::figures::{Plot, render};
 use trimkv_trace::trace::grid::Grid;
 use trimkv_trace::trace::manifest::Manifest;
+use trimkv_trace::trace::read::Trace;
 use trimkv_trace::trace::recording::Recording;
 use trimkv_trace::trace::step::{Eviction, KvHead};
 use trimkv_trace::training_log::{self, LayerFacts, LogRow};
@@ -283,4 +285,149 @@ fn a_training_without_a_log_is_refused() {
     fs::remove_file(folder.path("gates/training.parquet")).unwrap();
     refuse(&["gates has no training.parquet", "trimkv-trace train"]);
     folder.refusal(&["figure", "training", "gates", "-o", "f.pdf", "--width", "1in"], &["no training.parquet"]);
+}
+
+/// A run whose evictions are those of `log_beta x age`, cut every 4 tokens down to 9, with text and thresholds.
+fn faded() -> (Manifest, Recording) {
+    let folder = Folder::new();
+    let sizes = ["--layers", "3", "--heads", "4", "--tokens", "300", "--budget", "9", "--buffer", "4"];
+    folder.run(&[&["synth", "--out", "t"][..], &sizes].concat()).done();
+    let trace = Trace::open(&folder.path("t")).unwrap();
+    (trace.manifest, trace.recording)
+}
+
+fn made(preset: Preset, file: &str, asked: &[(&str, &str)]) -> Made {
+    let (manifest, recording) = faded();
+    let spec = Spec::asked(preset, "t", file, asked.iter().copied()).unwrap();
+    make::of_run(spec, &Run { manifest: &manifest, recording: &recording, heads: None }).unwrap()
+}
+
+fn cells(csv: &str) -> impl Iterator<Item = Vec<&str>> {
+    csv.lines().skip(1).map(|line| line.split(',').collect())
+}
+
+#[test]
+fn every_preset_has_the_same_bytes_every_time_and_its_spec_makes_them_again() {
+    let (manifest, recording) = faded();
+    let run = Run { manifest: &manifest, recording: &recording, heads: None };
+    for preset in Preset::ALL.into_iter().filter(|preset| *preset != Preset::Training) {
+        for ending in ["pdf", "svg", "png"] {
+            let asked = [("width", "3.25in"), ("dpi", "120")];
+            let spec = Spec::asked(preset, "t", &format!("f.{ending}"), asked).unwrap();
+            let first = make::of_run(spec, &run).unwrap();
+            assert!(first == make::of_run(first.spec.clone(), &run).unwrap(), "{preset:?} as {ending}");
+            let again: Spec = serde_json::from_str(&first.spec_json()).unwrap();
+            assert_eq!(again, first.spec);
+            assert!(first.csv.lines().count() > 12 && first.tex.contains("width=3.25in"), "{preset:?}");
+        }
+    }
+}
+
+/// In a picture of a life line every token leaves at the first cut whose threshold is above its score.
+#[test]
+fn life_lines_end_where_they_meet_the_threshold() {
+    let made = made(Preset::Lifeline, "f.svg", &[("heads", "L0H3,L1H2"), ("letters", "")]);
+    assert_eq!(made.spec.positions.len(), 4, "{:?}", made.spec.positions);
+    let (_, recording) = faded();
+    let mut left = 0;
+    for row in cells(&made.csv) {
+        let [layer, head] = [row[0], row[1]].map(|cell| cell.parse().unwrap());
+        let (at, threshold): (u32, f64) = (row[2].parse().unwrap(), row[3].parse().unwrap());
+        for (position, score) in made.spec.positions.iter().zip(&row[4..]).filter(|(_, score)| !score.is_empty()) {
+            let evicted = recording.lifetimes.evicted_at(KvHead { layer, head }, *position) == Some(at);
+            let score: f64 = score.parse().unwrap();
+            let below = score < threshold - 1e-5 * threshold.abs();
+            let above = score > threshold + 1e-5 * threshold.abs();
+            assert!(if evicted { !above } else { !below }, "{position} at {at}: {score} against {threshold}");
+            left += usize::from(evicted);
+        }
+    }
+    assert!(left >= 3, "{left}");
+    let svg = String::from_utf8(made.bytes).unwrap();
+    for label in
+        ["a  L0H3: score log β · age, nats", "b  L1H2: score log β · age, nats", "tokens seen", "grey: evicted"]
+    {
+        assert!(svg.contains(&format!("aria-label=\"{label}\"")), "{label}");
+    }
+}
+
+#[test]
+fn retention_is_the_exponential_of_the_score_and_one_head_has_two_names() {
+    let asked = [("layer", "0"), ("head", "3"), ("position", "5,200"), ("retention", "")];
+    let made = made(Preset::Lifeline, "f.svg", &asked);
+    assert_eq!((made.spec.heads.as_slice(), made.spec.positions.as_slice()), (&["L0H3".to_owned()][..], &[5, 200][..]));
+    assert!(String::from_utf8(made.bytes).unwrap().contains("aria-label=\"L0H3: retention β^age\""));
+}
+
+#[test]
+fn entries_in_the_picture_of_budgets_are_those_of_the_cuts_table() {
+    let made = made(Preset::Budget, "f.svg", &[]);
+    let (_, recording) = faded();
+    let mut told = 0;
+    for row in cells(&made.csv).filter(|row| row[2] != "300") {
+        let number = |cell: &str| cell.parse::<u32>().unwrap();
+        let head = KvHead { layer: number(row[0]) as u16, head: number(row[1]) as u16 };
+        let cut = recording.cuts.iter().find(|cut| cut.head.head == head && cut.tokens_seen == number(row[2])).unwrap();
+        assert_eq!((number(row[3]), number(row[4])), (cut.head.cached_before, cut.head.kept));
+        told += 1;
+    }
+    assert!(told > 500, "{told}");
+    let svg = String::from_utf8(made.bytes).unwrap();
+    // The strip and its colour bar; 13 entries are the end of the scale.
+    assert_eq!(svg.matches("<image ").count(), 2);
+    for label in ["M = 9", "M + 4", "13 or more", "ticks: cuts", "layer"] {
+        assert!(svg.contains(&format!("aria-label=\"{label}\"")), "{label}");
+    }
+}
+
+#[test]
+fn planted_roles_stand_in_the_layers_they_were_planted_in() {
+    let folder = Folder::new();
+    let plant = "window,window,window,gist,gist,frozen";
+    folder.run(&["synth", "--out", "t", "--layers", "2", "--heads", "3", "--plant", plant]).done();
+    folder.run(&["figure", "roles", "t", "-o", "f.svg", "--letters", "--y", "half_life"]).done();
+    let csv = fs::read_to_string(folder.path("f.csv")).unwrap();
+    assert!(csv.starts_with("layer,head,role,also,purity,half_life\n"), "{csv}");
+    let roles: Vec<&str> = cells(&csv).map(|row| row[2]).collect();
+    assert_eq!(roles, ["window", "window", "window", "gist", "gist", "frozen"]);
+    let svg = fs::read_to_string(folder.path("f.svg")).unwrap();
+    for label in ["window (3)", "gist (2)", "frozen (1)", "b  median half-life, tokens", "window purity"] {
+        assert!(svg.contains(&format!("aria-label=\"{label}\"")), "{label}");
+    }
+    assert!(!svg.contains("mixed"), "no head has that role");
+    // Each head is a mark in a cell of layer and role, and a mark in the scatter; each role one in the legend.
+    let of = |rgb: [u8; 3]| svg.matches(&format!("fill=\"#{:02x}{:02x}{:02x}\"", rgb[0], rgb[1], rgb[2])).count();
+    let colour = trimkv_trace::figures::mark::colour;
+    use trimkv_trace::analysis::roles::Role;
+    assert_eq!(of(colour(Role::Window)), 1 + 3 + 1);
+    assert_eq!(of(colour(Role::Frozen)), 1 + 1 + 1);
+
+    let by_layer: serde_json::Value =
+        serde_json::from_str(&folder.run(&["heads", "t", "--by-layer", "--json"]).done().stdout).unwrap();
+    assert_eq!((&by_layer[0]["roles"]["window"], &by_layer[1]["roles"]["gist"]), (&3.into(), &2.into()));
+    let table = folder.run(&["heads", "t", "--by-layer"]).done().stdout;
+    assert!(table.lines().nth(1).unwrap().split_whitespace().eq(["0", "3", "·", "·"]), "{table}");
+    let both = folder.run(&["heads", "t", "t", "--by-layer", "--csv"]).done().stdout;
+    assert!(both.lines().nth(1).unwrap().starts_with("0,6,0,6,"), "{both}");
+}
+
+#[test]
+fn what_the_new_presets_cannot_show_is_said_in_one_sentence() {
+    let folder = traced("12");
+    let refuse = |args: &[&'static str], words: &[&str]| {
+        folder.refusal(&[&["figure"], args, &["-o", "f.pdf"]].concat(), words);
+    };
+    refuse(&["lifeline", "trace", "--position", "9999"], &["9999", "--position"]);
+    refuse(&["lifeline", "trace", "--position", "1,2,3,4,5,6,7"], &["--position", "to 6"]);
+    refuse(&["lifeline", "trace", "--layer", "1"], &["--layer and --head", "L1H2"]);
+    refuse(&["roles", "trace", "--x", "beauty"], &["\"beauty\"", "purity, old_share"]);
+    refuse(&["fig4", "trace", "--circle", "digit"], &["fig4 makes no use of --circle", "for text"]);
+    refuse(&["text", "trace", "--brace", "0-3:x"], &["text makes no use of --brace"]);
+    refuse(&["grid", "trace", "--heads", "L0H0"], &["grid makes no use of --heads"]);
+    refuse(&["budget", "trace", "--width", "1in"], &["too narrow"]);
+    refuse(&["fig4", "trace", "--width", "NaNin"], &["NaN", "from 1 to 40"]);
+    let ids = ["--policy", "window", "--budget", "8", "--buffer", "2", "--out", "recent"];
+    folder.run(&[&["prompt.txt", "--max-new-tokens", "9"][..], &ids].concat()).done();
+    refuse(&["lifeline", "recent"], &["recent", "window", "not log beta x age"]);
+    assert!(!folder.path("f.pdf").exists() && !folder.path("f.json").exists());
 }

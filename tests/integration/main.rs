@@ -29,3 +29,5 @@ mod run;
 mod tables;
 mod text;
 mod training;
+#[cfg(feature = "view")]
+mod web;

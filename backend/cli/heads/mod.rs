@@ -1,6 +1,7 @@
 //! `trimkv-trace heads`: what each head kept, its scores and its role.
 
 pub mod args;
+mod depth;
 mod several;
 mod table;
 
@@ -9,9 +10,9 @@ use anyhow::Result;
 use self::args::HeadsArgs;
 use self::table::table;
 use super::printer::Printer;
+use crate::digest::readings;
 use crate::digest::row::csv;
 use crate::digest::rows;
-pub use crate::digest::{readings, rule};
 use crate::trace::manifest::Status;
 use crate::trace::read::Trace;
 
@@ -25,6 +26,9 @@ pub fn run(args: &HeadsArgs, printer: &Printer) -> Result<()> {
     }
     let trace = Trace::open(&args.trace[0])?;
     let (manifest, heads) = (&trace.manifest, readings(&trace));
+    if args.by_layer {
+        return depth::print(args, &heads, printer);
+    }
     if args.json || args.csv {
         let rows = rows(&trace, &heads);
         if args.json {

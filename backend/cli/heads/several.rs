@@ -58,6 +58,9 @@ pub fn run(args: &HeadsArgs, printer: &Printer) -> Result<()> {
         );
         runs.push(readings(&trace));
     }
+    if args.by_layer {
+        return super::depth::print(args, &runs.concat(), printer);
+    }
     let heads = runs.first().map_or(0, Vec::len);
     let over_runs = |head: usize| runs.iter().map(|run| &run[head]).collect::<Vec<_>>();
     let found: Vec<Agreement> = (0..heads).filter_map(|head| agreement(&over_runs(head))).collect();

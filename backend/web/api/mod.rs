@@ -1,9 +1,14 @@
 //! What a trace holds, as columns and JSON: one kind of thing a file.
 
 pub mod asked;
+pub mod changes;
 pub mod cuts;
+pub mod download;
+pub mod events;
+pub mod exports;
 pub mod heads;
 pub mod lifetimes;
+pub mod runs;
 pub mod steps;
 pub mod tokens;
 pub mod traces;
@@ -11,9 +16,10 @@ pub mod traces;
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
 use super::arrow::{self, ArrowError, Values};
@@ -25,7 +31,16 @@ use super::router::{Dashboard, Shared};
 pub fn routes() -> Router<Dashboard> {
     Router::new()
         .route("/traces", get(traces::list))
-        .route("/traces/{key}", get(traces::one))
+        .route("/traces/{key}", get(traces::one).delete(changes::delete))
+        .route("/traces/{key}/restore", post(changes::restore))
+        .route("/traces/{key}/events", get(events::events))
+        .route("/traces/{key}/download.zip", get(download::download))
+        .route("/traces/{key}/figure/{file}", get(exports::figure))
+        .route("/traces/{key}/report.html", get(exports::report))
+        .route("/open", post(changes::open))
+        .route("/dropped", post(changes::dropped).layer(DefaultBodyLimit::max(changes::DROPPED_BYTES)))
+        .route("/runs", get(runs::choices).post(runs::start))
+        .route("/runs/{key}/stop", post(runs::stop))
         .route("/traces/{key}/tokens", get(tokens::tokens))
         .route("/traces/{key}/lifetimes", get(lifetimes::lifetimes))
         .route("/traces/{key}/cuts", get(cuts::cuts))

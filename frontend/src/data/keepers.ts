@@ -92,10 +92,6 @@ export class Keepers {
     this.lives[layer] = lives;
   }
 
-  has(layer: number): boolean {
-    return this.lives[layer] !== undefined;
-  }
-
   /** Layers that are here. */
   get counted(): number {
     return this.lives.reduce((sum, lives) => sum + (lives ? 1 : 0), 0);

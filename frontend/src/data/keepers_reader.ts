@@ -36,9 +36,10 @@ class KeepersReader {
   private share(): void {
     for (let layer = 0; layer < this.trace.layers; layer++) {
       const answer = this.trace.layer(layer);
+      // A run in progress may have to fetch its layers again.
       effect(() => {
         const columns = here(answer);
-        if (columns && !this.keepers.has(layer)) {
+        if (columns) {
           this.keepers.add(layer, sharedLives(columns));
           this.state.value = { ...this.state.peek(), counted: this.keepers.counted };
         } else if (answer.value.state === "failed") {

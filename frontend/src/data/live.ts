@@ -1,7 +1,7 @@
 // Follows a run in progress: its events, applied to the trace on the page.
 import { type Signal, batch, signal } from "@preact/signals";
 import { type LiveStep, applyStep, readStep } from "./live_step";
-import type { Trace } from "./trace";
+import { EXACT_OVERVIEW, type Trace } from "./trace";
 
 /** How it stands with the events. `gone`: the server has not answered for a while; it is still being asked. */
 export type LiveState = "connecting" | "live" | "reconnecting" | "gone" | "ended";
@@ -32,8 +32,9 @@ export interface LiveOptions {
   later: (what: () => void, ms: number) => () => void;
 }
 
-/** Steps that came within this time are drawn together. */
+/** Steps that came within this time are drawn together, and longer by a millisecond for every so many lives to draw anew. */
 const TOGETHER_MS = 100;
+const LIVES_PER_MS = 10_000;
 /** Tries to reach the server before it is called gone. */
 const TRIES = 3;
 /** First wait before a closed stream is opened again; doubles up to LONGEST_WAIT_MS. */
@@ -119,7 +120,8 @@ export class Live {
 
   private heard(step: LiveStep): void {
     this.arrived.push(step);
-    if (this.arrived.length === 1) this.after(TOGETHER_MS, () => this.apply());
+    const lives = this.trace.layers * this.trace.kvHeads * Math.min(step.seen, EXACT_OVERVIEW);
+    if (this.arrived.length === 1) this.after(TOGETHER_MS + lives / LIVES_PER_MS, () => this.apply());
   }
 
   private apply(): void {

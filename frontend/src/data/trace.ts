@@ -5,7 +5,7 @@ import type { Cuts, Diagnosis, Facts, HeadScores, Steps, Tokens } from "./model"
 import type { TraceSource } from "./source";
 
 /** Tokens above which the overview asks for pooled lives. */
-const EXACT_OVERVIEW = 8192;
+export const EXACT_OVERVIEW = 8192;
 /** Entries of a head in a pooled overview. */
 const OVERVIEW_ENTRIES = 4096;
 /** Bytes of full layers kept beside the overview; the least recently used go first. */

@@ -35,7 +35,7 @@ export function layOut(width: number, height: number, heads: readonly HeadAt[], 
   const count = Math.max(1, heads.length);
   const caption = perLayer ? 0 : CAPTION;
   const left = perLayer ? LABEL : 4;
-  let best: { columns: number; blocks: number; size: number } | undefined;
+  let best: { columns: number; blocks: number; size: number; height: number } | undefined;
   const tries = perLayer
     ? Array.from({ length: 8 }, (_, i) => ({ columns: perLayer, blocks: i + 1 }))
     : Array.from({ length: Math.min(count, 48) }, (_, i) => ({ columns: i + 1, blocks: 1 }));
@@ -44,8 +44,10 @@ export function layOut(width: number, height: number, heads: readonly HeadAt[], 
     const across = (width - blocks * left) / (columns * blocks) - GAP;
     const down = (height - TOP) / rows - GAP - BAR - caption;
     const size = Math.min(across, Math.max(down, Math.min(smallest, across)), LARGEST);
-    // The largest thumbnails win; of equals, the fewest blocks.
-    if (!best || size > best.size + 0.5) best = { columns, blocks, size };
+    const needed = rows * (size + GAP + BAR + caption);
+    // The largest thumbnails win; of equals, what takes least height.
+    const isBetter = !best || size > best.size + 0.5 || (size > best.size - 0.5 && needed < best.height);
+    if (isBetter) best = { columns, blocks, size, height: needed };
   }
   const { columns, blocks, size: wanted } = best ?? { columns: 1, blocks: 1, size: smallest };
   const size = Math.max(8, Math.floor(wanted));

@@ -66,7 +66,7 @@ export function LiveBadge({ trace, live }: { trace: Trace; live: Live }) {
           {words.join(" · ")}
         </span>
       )}
-      {state !== "ended" && (
+      {state !== "ended" && trace.facts.source === "live" && (
         <button onClick={stop} aria-disabled={isStopping} title="Stops the run after its current step; what it recorded is kept">
           {isStopping ? "Stopping" : "Stop"}
         </button>

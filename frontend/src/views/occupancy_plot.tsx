@@ -68,6 +68,8 @@ export function OccupancyPanel({ trace }: { trace: Trace }) {
 /** One line on the query under the pointer, else on now. It has its own room, so nothing moves. */
 function OccupancyNote({ trace, columns, counts }: { trace: Trace; columns: LayerColumns; counts: ReturnType<typeof counting> }) {
   const { head, now } = view.value;
+  // Columns change in place while a run goes on.
+  void trace.version.value;
   const query = Math.min(columns.seen - 1, hover.query.value ?? now ?? columns.seen - 1);
   if (query < 0) return <p class="plot-note">nothing read yet</p>;
   const alive = counts(columns);

@@ -75,10 +75,11 @@ export class ProseBlock {
     const made: HTMLElement[] = [];
     const lines: HTMLElement[] = [];
     const tops: number[] = [];
+    const first = this.spans[0].offsetTop;
     let said: HTMLElement | undefined;
     this.spans.forEach((span, at) => {
       const position = this.block.from + at;
-      const { offsetTop } = span;
+      const offsetTop = span.offsetTop - first;
       if (tops.length === 0 || offsetTop > tops[tops.length - 1] + 4) {
         const line = note("line", String(position), offsetTop);
         line.dataset.origin = this.tokens.origin[position] === 0 ? "prompt" : "generated";

@@ -50,7 +50,7 @@ export function ProseLegend({ trace }: { trace: Trace }) {
 }
 
 function KeepersLegend({ trace, now, isOver }: { trace: Trace; now: number; isOver: boolean }) {
-  const { counted, why } = keepersOf(trace, true).value;
+  const { counted, why, seen } = keepersOf(trace, true).value;
   return (
     <>
       <Sample ink="left">no head</Sample>
@@ -59,6 +59,7 @@ function KeepersLegend({ trace, now, isOver }: { trace: Trace; now: number; isOv
       {!isOver && <Sample ink="unborn">not born</Sample>}
       <span role="status">
         at query {count(now)}; {counted === trace.layers ? `all ${trace.layers} layers counted` : `${counted} of ${trace.layers} layers counted so far`}
+        {seen < trace.seen.value && `, as of ${count(seen)} tokens`}
       </span>
       {why && <span class="failed">{why}</span>}
     </>

@@ -4,11 +4,10 @@ import type { Tokens } from "../data/model";
 import { ProseBlock } from "./prose_block";
 import { Blocks } from "./prose_blocks";
 import type { Ink } from "./prose_ink";
+import { Jump } from "./prose_jump";
 
 /** Height of a line in CSS pixels; the style's `--line`. */
 const LINE = 25;
-/** Frames that a jump may take to settle; heights above it may still change. */
-const SETTLE = 40;
 
 /** What every token looks like; asked for the tokens that are on the page. */
 export interface Look {
@@ -28,12 +27,15 @@ export class ProseView {
   private readonly resizes: ResizeObserver;
   private width = 0;
   private frame = 0;
-  private jump = 0;
+  private readonly jump: Jump;
   private marked: { hovered?: number | null; pinned?: number | null } = {};
   /** The token that Tab comes to; its block stays on the page. */
   private roving = 0;
   /** Blocks that stay while they are needed: a selection's ends, a jump's aim. */
   private held: readonly number[] = [];
+  /** Whether the end of a text that grows stays in sight. */
+  private isFollowing = false;
+  private isGrowing = false;
 
   constructor(
     private readonly scroller: HTMLElement,
@@ -42,8 +44,11 @@ export class ProseView {
     private readonly textKnown: boolean,
     private look: Look,
   ) {
+    this.jump = new Jump(scroller);
     this.blocks.follow(tokens);
     this.width = space.clientWidth;
+    // Before the virtualizer's own: what it brings into sight must not pull a reader back who scrolls away from the end.
+    scroller.addEventListener("scroll", this.scrolled, { passive: true });
     this.virtual = new Virtualizer(this.options());
     this.unmount = this.virtual._didMount();
     this.virtual._willUpdate();
@@ -54,7 +59,8 @@ export class ProseView {
 
   dispose(): void {
     cancelAnimationFrame(this.frame);
-    cancelAnimationFrame(this.jump);
+    this.jump.stop();
+    this.scroller.removeEventListener("scroll", this.scrolled);
     this.resizes.disconnect();
     this.unmount();
     this.space.replaceChildren();
@@ -62,14 +68,13 @@ export class ProseView {
 
   /** Takes in tokens that came since. */
   grow(tokens: Tokens): void {
-    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    const wasAtEnd = scrollTop + clientHeight > scrollHeight - 2 * LINE;
+    this.isGrowing = true;
+    this.isFollowing ||= this.isAtEnd();
     this.tokens = tokens;
     this.blocks.follow(tokens);
     this.virtual.setOptions(this.options());
     this.virtual._willUpdate();
     this.sync();
-    if (wasAtEnd && scrollTop > 0) this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 
   /** Changes how tokens look. */
@@ -94,26 +99,18 @@ export class ProseView {
   /** Scrolls until a token is in sight, exactly, however the heights before it turn out. */
   reveal(position: number): void {
     const index = this.blocks.indexOf(Math.min(position, this.tokens.count - 1));
-    cancelAnimationFrame(this.jump);
+    this.isFollowing = false;
     this.hold([index]);
-    let [tries, still] = [0, 0];
-    const step = () => {
+    const span = () => {
       const block = this.built.get(index);
-      if (!block || !block.holds(position)) return;
-      const [token, box] = [block.span(position).getBoundingClientRect(), this.scroller.getBoundingClientRect()];
-      const isSeen = token.top >= box.top + LINE && token.bottom <= box.bottom - LINE;
-      if (!isSeen) this.scroller.scrollTop += token.top - box.top - 0.35 * box.height;
-      still = isSeen ? still + 1 : 0;
-      tries += 1;
-      if (still < 3 && tries < SETTLE) this.jump = requestAnimationFrame(step);
-      else this.hold([]);
+      return block?.holds(position) ? block.span(position) : undefined;
     };
-    step();
+    this.jump.to(span, () => this.hold([]));
   }
 
-  /** Stops a jump that is still settling: the reader scrolls. */
+  /** The reader scrolls: nothing else may. */
   letGo(): void {
-    cancelAnimationFrame(this.jump);
+    this.jump.stop();
   }
 
   /** Gives the focus to a token and brings it into sight. */
@@ -262,6 +259,7 @@ export class ProseView {
       block.element.style.transform = `translateY(${start}px)`;
     }
     this.space.style.height = `${this.virtual.getTotalSize()}px`;
+    if (this.isFollowing) this.scroller.scrollTop = this.scroller.scrollHeight;
     if (fresh.length === 0) return;
     this.offerRoving();
     for (const block of fresh) this.virtual.measureElement(block.element);
@@ -283,6 +281,16 @@ export class ProseView {
       for (const write of writes) write?.();
     });
   }
+
+  private isAtEnd(): boolean {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    return scrollTop > 0 && scrollTop + clientHeight > scrollHeight - 2 * LINE;
+  }
+
+  /** Who reads the end of a run in progress stays there, until they scroll away. */
+  private readonly scrolled = (): void => {
+    this.isFollowing = this.isGrowing && this.isAtEnd();
+  };
 
   private resized(): void {
     const { clientWidth } = this.space;

@@ -15,7 +15,7 @@ export function newRun(): void {
 }
 
 export function NewRunButton() {
-  return <button onClick={newRun}>New run</button>;
+  return <button class="new-run" onClick={newRun}>New run</button>;
 }
 
 type Answer = { state: "waiting" } | { state: "here"; options: RunOptions } | { state: "failed"; why: string };

@@ -27,7 +27,7 @@ const WORDS: Record<Holding, string> = { kept: "kept", evicted: "evicted", unbor
 export function TokenGrid({ trace, position, now, state }: TokenGridProps) {
   const { layers, kvHeads } = trace;
   const pitch = Math.max(3, Math.min(20, Math.floor((WIDTH - LEFT) / layers)));
-  const { keepers, counted } = state;
+  const { keepers, counted, seen } = state;
   const draw = ({ context }: Surface) => {
     void trace.version.value;
     const ink = inks.value;
@@ -98,6 +98,7 @@ export function TokenGrid({ trace, position, now, state }: TokenGridProps) {
         <span class="state"><i data-holding="evicted" />evicted</span>
         <span class="state"><i data-holding="unborn" />not born</span>
         {counted < layers && <span role="status">{counted} of {layers} layers read</span>}
+        {seen < trace.seen.value && <span>as of {count(seen)} tokens</span>}
       </p>
     </Panel>
   );

@@ -6,6 +6,7 @@ import type { Live } from "../data/live";
 import type { Trace } from "../data/trace";
 import { theme, toggleTheme } from "../state/theme";
 import { show, view } from "../state/view";
+import { ExportButton } from "./export_dialog";
 import { LiveBadge } from "./live_badge";
 import { Choice } from "./panel";
 import { ShellButtons } from "./shell";
@@ -39,6 +40,7 @@ export function TopBar({ trace, live }: { trace: Trace; live: Live | undefined }
             <option>{name}</option>
           ))}
         </select>
+        {trace.source.events && <ExportButton trace={trace} />}
         <ShellButtons />
         <button class="icon" aria-label={theme.value === "dark" ? "Light page" : "Dark page"} title="Light or dark (T)" onClick={toggleTheme}>
           {theme.value === "dark" ? "☀" : "☾"}
@@ -52,5 +54,6 @@ export function TopBar({ trace, live }: { trace: Trace; live: Live | undefined }
 export function cacheWords(trace: Trace): string {
   const { cache_peak, cache_full } = trace.facts.manifest.bytes ?? {};
   if (!cache_peak || !cache_full) return "–";
+  if (cache_peak > cache_full) return `${bytes(cache_peak)} allocated; this short run would fit into ${bytes(cache_full)}`;
   return `${bytes(cache_peak)} at most, of ${bytes(cache_full)} for the full cache (${(cache_full / cache_peak).toFixed(1)} times less)`;
 }

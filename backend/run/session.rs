@@ -8,7 +8,7 @@ use super::prompt::{Labeller, Prompt, drawn_record};
 use crate::engine::generation::{Generation, Step, Stop};
 use crate::model::decoder::Decoder;
 use crate::trace::manifest::{Manifest, Status};
-use crate::trace::step::{Phase, TokenRecord};
+use crate::trace::step::{Pass, Phase, TokenRecord};
 use crate::trace::write::{Ending, TraceWriter};
 
 /// Rows of logits computed at once when every position's are recorded.
@@ -33,6 +33,8 @@ pub struct Progress {
     pub cache_bytes: u64,
     /// Most cache bytes ever allocated.
     pub cache_peak_bytes: u64,
+    /// Bytes of the cache had every token been kept.
+    pub full_bytes: u64,
     /// Seconds spent on the prompt.
     pub prefill_seconds: f64,
     /// Seconds spent on generated tokens.
@@ -41,6 +43,18 @@ pub struct Progress {
     pub decode_passes: u32,
     /// Why it ended.
     pub stop: Option<Stop>,
+}
+
+/// Watches a run, step by step. A step is told as its pass, then its token, then what the run has come to.
+pub trait Observer {
+    /// The next token of the text, prompt first.
+    fn token(&mut self, _token: &TokenRecord) {}
+    /// A forward pass and its cut.
+    fn pass(&mut self, _pass: &Pass) {}
+    /// A piece of generated text, special tokens left out.
+    fn text(&mut self, _text: &str) {}
+    /// The step is over.
+    fn step(&mut self, _progress: &Progress) {}
 }
 
 /// A run that is being recorded.
@@ -53,8 +67,8 @@ pub struct Session<'a> {
     pub writer: TraceWriter,
     /// Gives tokens their text.
     pub labeller: Labeller<'a>,
-    /// Called with each piece of generated text, special tokens left out.
-    pub show: &'a dyn Fn(&str),
+    /// Who watches.
+    pub observer: &'a mut dyn Observer,
 }
 
 impl Session<'_> {
@@ -80,9 +94,9 @@ impl Session<'_> {
         manifest.seconds.decode = progress.decode_seconds;
         manifest.bytes.cache_now = progress.cache_bytes;
         manifest.bytes.cache_peak = progress.cache_peak_bytes;
-        manifest.bytes.cache_full = full_cache_bytes(self.model, progress.seen);
+        manifest.bytes.cache_full = progress.full_bytes;
         let text_tail = self.labeller.finish();
-        (self.show)(&text_tail);
+        self.observer.text(&text_tail);
         progress.text.push_str(&text_tail);
         let last_scores = self.generation.ledger().last_scores().collect();
         self.writer.finish(Ending { manifest, last_scores, text_tail }).map_err(Error::from)
@@ -105,21 +119,25 @@ impl Session<'_> {
         progress.cuts += u32::from(pass.cut.is_some());
         progress.cache_bytes = self.generation.cache().bytes();
         progress.cache_peak_bytes = self.generation.cache().peak_bytes();
+        progress.full_bytes = full_cache_bytes(self.model, progress.seen);
+        self.observer.pass(&pass);
         self.writer.pass(pass)?;
         if let Some(drawn) = drawn {
             progress.ids.push(drawn.id);
             let token = self.record(drawn_record(drawn))?;
             let text = token.text.unwrap_or_default();
             if token.class != "special" {
-                (self.show)(&text);
+                self.observer.text(&text);
             }
             progress.text.push_str(&text);
         }
+        self.observer.step(progress);
         Ok(())
     }
 
     fn record(&mut self, mut token: TokenRecord) -> Result<TokenRecord> {
         self.labeller.label(&mut token)?;
+        self.observer.token(&token);
         self.writer.token(token.clone())?;
         Ok(token)
     }
@@ -141,6 +159,6 @@ impl Session<'_> {
 }
 
 /// Bytes of keys and values had every one of `seen` tokens been kept.
-pub fn full_cache_bytes(model: &Decoder, seen: u32) -> u64 {
+fn full_cache_bytes(model: &Decoder, seen: u32) -> u64 {
     u64::from(seen) * model.config().cache_bytes_per_token(model.dtype().size_in_bytes())
 }

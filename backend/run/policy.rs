@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::args::RunArgs;
+use super::request::RunRequest;
 use crate::model::gate_config::{GateConfig, GateKind};
 use crate::policy::kind::SINKS;
 use crate::policy::random::Random;
@@ -12,9 +12,9 @@ use crate::policy::{CutRule, EvictionPolicy, FloorCounting, Policy, PolicyKind, 
 use crate::trace::manifest::PolicyFacts;
 
 /// Budget where neither the user nor the gates say.
-const BUDGET: u32 = 256;
+pub const BUDGET: u32 = 256;
 /// Buffer where neither the user nor the gates say.
-const BUFFER: u32 = 32;
+pub const BUFFER: u32 = 32;
 
 /// A policy and what the manifest says of it.
 pub struct Chosen {
@@ -30,7 +30,7 @@ pub struct Chosen {
 ///
 /// # Errors
 /// When they contradict each other, the gates or the model's context.
-pub fn choose(args: &RunArgs, gates: Option<&GateConfig>, context: usize) -> Result<Chosen> {
+pub fn choose(args: &RunRequest, gates: Option<&GateConfig>, context: usize) -> Result<Chosen> {
     let default = if gates.is_some() { PolicyKind::TrimKv } else { PolicyKind::Full };
     let kind = args.policy.unwrap_or(default);
     if kind.needs_gates() && gates.is_none() {
@@ -73,12 +73,12 @@ pub fn choose(args: &RunArgs, gates: Option<&GateConfig>, context: usize) -> Res
     })
 }
 
-fn check_chunk(args: &RunArgs) -> Result<()> {
+fn check_chunk(args: &RunRequest) -> Result<()> {
     ensure!(args.prefill_chunk != Some(0), "--prefill-chunk 0 reads nothing; give at least 1");
     Ok(())
 }
 
-fn scorer(args: &RunArgs, kind: PolicyKind) -> Result<Box<dyn EvictionPolicy>> {
+fn scorer(args: &RunRequest, kind: PolicyKind) -> Result<Box<dyn EvictionPolicy>> {
     ensure!(args.look_ahead >= 1, "--look-ahead 0 looks at no step; give at least 1");
     ensure!(
         kind.needs_gates() || (args.look_ahead == 1 && args.age_offset == 1),
@@ -96,7 +96,7 @@ fn scorer(args: &RunArgs, kind: PolicyKind) -> Result<Box<dyn EvictionPolicy>> {
     })
 }
 
-fn rule(args: &RunArgs, kind: PolicyKind, gates: Option<&GateConfig>, context: usize) -> Result<CutRule> {
+fn rule(args: &RunRequest, kind: PolicyKind, gates: Option<&GateConfig>, context: usize) -> Result<CutRule> {
     let default = gates.and_then(|gates| gates.memory_size).unwrap_or(BUDGET);
     let budget = args.budget.unwrap_or(default.min(u32::try_from(context).unwrap_or(u32::MAX)));
     let buffer = args.buffer.or(gates.and_then(|gates| gates.buffer_size)).unwrap_or(BUFFER);
@@ -142,7 +142,7 @@ fn rule(args: &RunArgs, kind: PolicyKind, gates: Option<&GateConfig>, context: u
     })
 }
 
-fn facts(args: &RunArgs, kind: PolicyKind, rule: &CutRule) -> PolicyFacts {
+fn facts(args: &RunRequest, kind: PolicyKind, rule: &CutRule) -> PolicyFacts {
     let bounded = rule.threshold.is_none();
     let learned = kind.needs_gates();
     PolicyFacts {

@@ -1,4 +1,4 @@
-//! How people read a number of bytes.
+//! Sizes for people.
 
 /// Bytes in binary units.
 pub fn size(bytes: u64) -> String {
@@ -11,4 +11,14 @@ pub fn size(bytes: u64) -> String {
         (value, unit) = (value / 1024.0, larger);
     }
     if unit == "B" || value >= 100.0 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_easily() {
+        assert_eq!([size(12), size(1536), size(160 << 20)], ["12 B", "1.5 KiB", "160 MiB"]);
+    }
 }
