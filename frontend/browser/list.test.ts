@@ -91,6 +91,18 @@ test("a folder that is chosen is shown as a trace", { skip }, async () => {
   });
 });
 
+test("a folder that is dropped is shown as a trace", { skip }, async () => {
+  await bench.page("/", async (page) => {
+    await row(page, "mine").waitFor();
+    // Through the debugger, as only the browser itself can make a drop that holds a folder.
+    const session = await page.context().newCDPSession(page);
+    const data = { items: [], files: [`${bench.traces}/elsewhere`], dragOperationsMask: 1 };
+    for (const type of ["dragEnter", "dragOver", "drop"] as const) await session.send("Input.dispatchDragEvent", { type, x: 400, y: 400, data });
+    await page.waitForURL(/\/t\//, { timeout: 8000 });
+    await page.getByRole("main", { name: /^Overview of/ }).waitFor();
+  });
+});
+
 test("a drop without a trace is refused in a sentence, and the page goes on", { skip }, async () => {
   await bench.page("/", async (page) => {
     await row(page, "mine").waitFor();
