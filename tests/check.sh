@@ -21,7 +21,28 @@ cargo test --no-default-features --lib
 cargo test
 
 step "front end"
-echo "skipped: there is no front end yet, so no front-end tests, browser tests or bundle to check"
+if command -v npm >/dev/null; then
+  (
+    cd frontend
+    [ -d node_modules ] || npm ci --ignore-scripts --no-audit --no-fund
+    npm run --silent types
+    npm test --silent
+    node build.mjs --check
+  )
+  step "browser"
+  # The server that `cargo test` has just built. Where Chromium is missing the tests say so and are skipped, unless
+  # REQUIRE_BROWSER is set.
+  if [ ! -x "${CHROMIUM:-/usr/bin/chromium}" ]; then
+    echo "skipped: no ${CHROMIUM:-/usr/bin/chromium}; install Chromium, or name one in CHROMIUM"
+    [ -z "${REQUIRE_BROWSER:-}" ] || exit 1
+  else
+    cargo build
+    (cd frontend && npm run --silent browser)
+  fi
+else
+  echo "skipped: no npm, so no front-end tests, browser tests or check of the bundle; install Node 20 or newer"
+  [ -z "${REQUIRE_BROWSER:-}" ] || exit 1
+fi
 
 step "CUDA"
 echo "skipped: the cuda feature needs the CUDA toolkit to build and a GPU to run"

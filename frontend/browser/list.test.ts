@@ -29,7 +29,7 @@ test("bundled traces come first, each with what is to be seen in it; a damaged o
     await row(page, "codes").getByText(/Asked for a code/).waitFor();
     assert.match((await row(page, "broken").textContent()) ?? "", /damaged.*manifest\.json|manifest\.json.*damaged/s);
     assert.equal(await row(page, "codes").getByRole("button", { name: "Delete codes" }).count(), 0, "a bundled trace can be deleted");
-    await row(page, "long").getByRole("link", { name: "long" }).click();
+    await row(page, "long").getByRole("link", { name: "long", exact: true }).click();
     await page.waitForURL(/\/t\/long/);
   });
 });
@@ -87,6 +87,18 @@ test("a folder that is chosen is shown as a trace", { skip }, async () => {
     await row(page, "mine").waitFor();
     await page.locator("input[type=file]").setInputFiles(`${bench.traces}/elsewhere`);
     await page.waitForURL(/\/t\//);
+    await page.getByRole("main", { name: /^Overview of/ }).waitFor();
+  });
+});
+
+test("a folder that is dropped is shown as a trace", { skip }, async () => {
+  await bench.page("/", async (page) => {
+    await row(page, "mine").waitFor();
+    // Through the debugger, as only the browser itself can make a drop that holds a folder.
+    const session = await page.context().newCDPSession(page);
+    const data = { items: [], files: [`${bench.traces}/elsewhere`], dragOperationsMask: 1 };
+    for (const type of ["dragEnter", "dragOver", "drop"] as const) await session.send("Input.dispatchDragEvent", { type, x: 400, y: 400, data });
+    await page.waitForURL(/\/t\//, { timeout: 8000 });
     await page.getByRole("main", { name: /^Overview of/ }).waitFor();
   });
 });

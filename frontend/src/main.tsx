@@ -11,8 +11,8 @@ import "./styles/app.css";
 
 const place = document.getElementById("app");
 const data = document.getElementById("trace-data")?.textContent;
+inks.subscribe(() => {}); // Sets the theme on the page, and keeps it set.
 if (place) {
-  inks.subscribe(() => {}); // Sets the theme on the page, and keeps it set.
   listenForKeys();
   const { key } = place.dataset;
   if (data) {

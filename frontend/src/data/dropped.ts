@@ -41,8 +41,14 @@ export function tracesAmong(found: readonly Found[]): Dropped[] {
 
 /** Everything that a drop holds, folders entered. Must be called while the drop is handled. */
 export async function filesOfDrop(transfer: DataTransfer): Promise<Found[]> {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
-  return (await Promise.all(entries.map((entry) => filesUnder(entry)))).flat();
+  const found = [...transfer.items].map((item): Promise<Found[]> | Found[] => {
+    const entry = item.webkitGetAsEntry();
+    if (entry) return filesUnder(entry);
+    // Not of a file system: a file that a program made.
+    const file = item.getAsFile();
+    return file ? [{ path: file.name, file }] : [];
+  });
+  return (await Promise.all(found)).flat();
 }
 
 /** Everything that was chosen in a file dialog for folders. */

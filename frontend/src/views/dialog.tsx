@@ -26,6 +26,8 @@ export function Dialog({ label, class: name, onClose, children }: DialogProps) {
       class={`dialog ${name ?? ""}`}
       aria-label={label}
       onClose={onClose}
+      // `close` comes a moment after closing; who opens it again meanwhile must find it closed.
+      onCancel={onClose}
       onClick={(event) => event.target === event.currentTarget && event.currentTarget.close()}
       data-own-keys
     >

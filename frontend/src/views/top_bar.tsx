@@ -20,7 +20,7 @@ export function TopBar({ trace, live }: { trace: Trace; live: Live | undefined }
   const budget = policy?.budget === undefined ? undefined : `M ${count(policy.budget)}${policy.buffer ? ` + ${count(policy.buffer)}` : ""}`;
   return (
     <header class="top">
-      <a class="wordmark" href={source === "report" ? undefined : "/"} aria-label="trimkv-trace: list of traces">
+      <a class="wordmark" href={source === "report" ? undefined : "/"} aria-label="trimkvtrace: list of traces">
         trimkv<i>trace</i>
       </a>
       <div class="run">
