@@ -123,3 +123,8 @@ export function synthetic(to: string, ...more: string[]): void {
 export async function withProbe(page: Page): Promise<void> {
   await page.evaluate(readFileSync(join(import.meta.dirname, "page/probe.js"), "utf8"));
 }
+
+/** Writes the report of a bundled trace. */
+export function report(bundled: string, to: string): void {
+  execFileSync(TRACER, ["report", join(ROOT, "traces", bundled), "-o", to], { stdio: "pipe" });
+}

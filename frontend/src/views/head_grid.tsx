@@ -99,6 +99,11 @@ function GridNote({ trace }: { trace: Trace }) {
   );
 }
 
+/** A mark for benchmarks, at its first time. */
+function once(name: string): void {
+  if (performance.getEntriesByName(name).length === 0) performance.mark(name);
+}
+
 function drawGrid(surface: Surface, trace: Trace, layout: GridLayout, test: (head: HeadAt) => boolean, sort: string): void {
   const { context, width, ratio } = surface;
   void trace.version.value;
@@ -112,6 +117,8 @@ function drawGrid(surface: Surface, trace: Trace, layout: GridLayout, test: (hea
     const side = Math.max(1, Math.round(size * ratio));
     panels.push({ columns, head, x: Math.round(x * ratio), y: Math.round(y * ratio), width: side, height: side, cells: { x0: 0, x1: seen, y0: 0, y1: seen } });
   });
+  if (panels.length > 0) once("first-thumbnails");
+  if (panels.length > 0 && panels.length === layout.slots.length) once("all-thumbnails");
   const [across, down] = [Math.round(width * ratio), Math.round(height * ratio)];
   const look = { kind: view.value.map, longest: longestHalfLife(seen), colours: cellColours.value, ramp: ramp.value };
   const picture = panels.length > 0 ? painter().paint(across, down, panels, look) : undefined;
