@@ -21,7 +21,7 @@ function resident(pid) {
 }
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-const mega = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
+const mega = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 
 async function request(path) {
   const start = performance.now();

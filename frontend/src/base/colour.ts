@@ -20,11 +20,15 @@ export interface CellColours {
 export function rampTable(ramp: Ramp, dark: boolean): Uint8Array {
   if (ramp === "viridis") return viridisTable;
   if (ramp === "cividis") return cividisTable;
+  return dark ? GREY_ON_DARK : GREY_ON_LIGHT;
+}
+
+const GREY_ON_DARK = greys(70, 255);
+const GREY_ON_LIGHT = greys(190, 0);
+
+function greys(from: number, to: number): Uint8Array {
   const table = new Uint8Array(768);
-  for (let step = 0; step < 256; step++) {
-    const grey = dark ? Math.round(70 + (185 * step) / 255) : Math.round(190 - (190 * step) / 255);
-    table.fill(grey, 3 * step, 3 * step + 3);
-  }
+  for (let step = 0; step < 256; step++) table.fill(Math.round(from + ((to - from) * step) / 255), 3 * step, 3 * step + 3);
   return table;
 }
 

@@ -4,6 +4,7 @@ import { useRef } from "preact/hooks";
 import { longestHalfLife } from "../base/cells";
 import { number } from "../base/format";
 import { type Trace, here } from "../data/trace";
+import { KeptPicture } from "../paint/kept";
 import { painter, type Panel as CellPanel } from "../paint/painter";
 import { type HeadAt, inOrder, scoreOf } from "../state/finder";
 import { cellColours, inks, ramp, roleColour } from "../state/theme";
@@ -25,6 +26,7 @@ interface HeadGridProps {
 
 export function HeadGrid({ trace, test, onOpen, smallest = 26, compact = false }: HeadGridProps) {
   const layout = useRef<GridLayout>(undefined);
+  const kept = useRef(new KeptPicture());
   const order = useComputed(() => {
     const scores = here(trace.heads);
     const all: HeadAt[] = Array.from({ length: trace.layers * trace.kvHeads }, (_, index) => ({
@@ -41,7 +43,7 @@ export function HeadGrid({ trace, test, onOpen, smallest = 26, compact = false }
     // Layers without a hit are left out, but for a search that nobody meets.
     const shown = sort === "place" && layers.size > 0 ? heads.filter((head) => layers.has(head.layer)) : heads;
     layout.current = layOut(surface.width, surface.height, shown, sort === "place" ? trace.kvHeads : undefined, smallest);
-    drawGrid(surface, trace, layout.current, test, sort);
+    drawGrid(surface, trace, layout.current, test, sort, kept.current);
   };
   const at = (event: MouseEvent) => {
     const { x, y } = pointIn(event);
@@ -104,7 +106,7 @@ function once(name: string): void {
   if (performance.getEntriesByName(name).length === 0) performance.mark(name);
 }
 
-function drawGrid(surface: Surface, trace: Trace, layout: GridLayout, test: (head: HeadAt) => boolean, sort: string): void {
+function drawGrid(surface: Surface, trace: Trace, layout: GridLayout, test: (head: HeadAt) => boolean, sort: string, kept: KeptPicture): void {
   const { context, width, ratio } = surface;
   void trace.version.value;
   const seen = trace.seen.value;
@@ -121,7 +123,8 @@ function drawGrid(surface: Surface, trace: Trace, layout: GridLayout, test: (hea
   if (panels.length > 0 && panels.length === layout.slots.length) once("all-thumbnails");
   const [across, down] = [Math.round(width * ratio), Math.round(height * ratio)];
   const look = { kind: view.value.map, longest: longestHalfLife(seen), colours: cellColours.value, ramp: ramp.value };
-  const picture = panels.length > 0 ? painter().paint(across, down, panels, look) : undefined;
+  const parts = [painter(), trace.version.value, ...Object.values(look), ...panels.flatMap(({ columns, head, x, y }) => [columns, columns.version, head, x, y])];
+  const picture = panels.length > 0 ? kept.of(parts, across, down, () => painter().paint(across, down, panels, look)) : undefined;
   const ink = inks.value;
   const chosen = view.value;
   context.font = "11px 'IBM Plex Sans', sans-serif";

@@ -5,6 +5,7 @@ import { longestHalfLife } from "../base/cells";
 import { type Axis, type Zoom, cellFromPixel, pan, pitchOf, reveal, whole, zoomAbout } from "../base/view_transform";
 import type { LayerColumns } from "../data/columns";
 import { type Trace, here } from "../data/trace";
+import { KeptPicture } from "../paint/kept";
 import { painter } from "../paint/painter";
 import { offer } from "../state/commands";
 import { cellColours, ramp } from "../state/theme";
@@ -38,6 +39,7 @@ function zoomTo(zoom: Zoom, trace: Trace): void {
 export function Triangle({ trace, columns }: { trace: Trace; columns: LayerColumns }) {
   const drag = useRef<{ x: number; y: number; zoom: Zoom; moved: boolean } | undefined>(undefined);
   const size = useRef({ width: 1, height: 1 });
+  const kept = useRef(new KeptPicture());
   useEffect(() => offer(zoomCommands(trace)), [trace]);
   // A token that is pinned from elsewhere is brought into view.
   const { token } = view.value;
@@ -53,7 +55,7 @@ export function Triangle({ trace, columns }: { trace: Trace; columns: LayerColum
     size.current = surface;
     const seen = trace.seen.value;
     const axes = axesOf(surface.width, surface.height, view.value.zoom ?? whole(seen));
-    drawCells(surface, columns, axes, view.value.head, seen);
+    drawCells(surface, columns, axes, view.value.head, seen, kept.current);
     drawFrame(surface, trace, columns, axes);
   };
   const cellAt = (event: MouseEvent) => {
@@ -117,13 +119,14 @@ export function Triangle({ trace, columns }: { trace: Trace; columns: LayerColum
   );
 }
 
-function drawCells({ context, ratio }: Surface, columns: LayerColumns, axes: { keys: Axis; queries: Axis }, head: number, seen: number): void {
+function drawCells({ context, ratio }: Surface, columns: LayerColumns, axes: { keys: Axis; queries: Axis }, head: number, seen: number, kept: KeptPicture): void {
   const { keys, queries } = axes;
   const width = Math.round((keys.pixel1 - keys.pixel0) * ratio);
   const height = Math.round((queries.pixel1 - queries.pixel0) * ratio);
   const look = { kind: view.value.map, longest: longestHalfLife(seen), colours: cellColours.value, ramp: ramp.value };
   const cells = { x0: keys.cell0, x1: keys.cell1, y0: queries.cell0, y1: queries.cell1 };
-  const picture = painter().paint(width, height, [{ columns, head, x: 0, y: 0, width, height, cells }], look);
+  const parts = [painter(), columns, columns.version, head, ...Object.values(cells), ...Object.values(look)];
+  const picture = kept.of(parts, width, height, () => painter().paint(width, height, [{ columns, head, x: 0, y: 0, width, height, cells }], look));
   context.drawImage(picture, 0, 0, width, height, keys.pixel0, queries.pixel0, width / ratio, height / ratio);
 }
 
