@@ -4,7 +4,7 @@
 //   trimkv-trace synth --layers 36 --heads 8 --tokens 4207 --budget 1024 --buffer 128 -o runs/t4207      (and others)
 //   node bench/scale.mjs ../target/release/trimkv-trace runs/t4207 runs/t32768
 //
-// Prints a Markdown table. Chromium draws on the CPU (SwiftShader) unless GPU=1.
+// Prints a Markdown table. Unless GPU=1, WebGL2 runs on the CPU (SwiftShader) and the page is put together on the CPU too.
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
@@ -13,7 +13,7 @@ import { chromium } from "playwright-core";
 const [program, ...traces] = process.argv.slice(2);
 const server = spawn(program, ["open", "--no-browser", "--port", "7990", ...traces], { stdio: ["ignore", "pipe", "inherit"] });
 const base = await new Promise((resolve) => server.stdout.once("data", (text) => resolve(String(text).trim().replace(/\/$/, ""))));
-const drawing = process.env.GPU ? [] : ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
+const drawing = process.env.GPU ? [] : ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-gpu-compositing", "--disable-accelerated-2d-canvas"];
 
 /** Resident bytes of a process. */
 function resident(pid) {
