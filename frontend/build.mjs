@@ -1,7 +1,9 @@
 // Bundles the dashboard into ../static, which the binary embeds. `--watch` rebuilds on change; `--tests` and `--browser`
 // bundle those tests for Node's own runner; `--check` fails when ../static is not what the sources give.
-import { readFile, readdir, rm } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { build, context } from "esbuild";
+import { licences } from "./licences.mjs";
 
 const loader = { ".glsl": "text", ".rgb": "binary", ".woff2": "file" };
 const page = {
@@ -14,7 +16,7 @@ const page = {
   jsx: "automatic",
   jsxImportSource: "preact",
   minify: true,
-  legalComments: "eof",
+  legalComments: "none",
   assetNames: "fonts/[name]",
   loader,
   logLevel: "warning",
@@ -41,9 +43,22 @@ async function browserTests() {
   await build({ ...page, entryPoints: ["browser/probe.ts"], outdir: ".browser/page", format: "iife", minify: false });
 }
 
+/** Every file of ../static, by path. */
+async function made() {
+  const { outputFiles, metafile } = await build({ ...page, write: false, metafile: true });
+  const texts = { path: resolve("../static/LICENCES.txt"), contents: Buffer.from(await licences(metafile)) };
+  return [...outputFiles, texts];
+}
+
+async function write() {
+  for (const { path, contents } of await made()) {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, contents);
+  }
+}
+
 async function check() {
-  const { outputFiles } = await build({ ...page, write: false });
-  for (const { path, contents } of outputFiles) {
+  for (const { path, contents } of await made()) {
     const committed = await readFile(path).catch(() => undefined);
     if (!committed || !committed.equals(contents)) {
       console.error(`${path} is not what frontend/src gives; run \`npm run build\` in frontend/ and commit the result`);
@@ -57,4 +72,4 @@ if (flag === "--watch") await (await context(page)).watch();
 else if (flag === "--tests") await tests("test", ".tests");
 else if (flag === "--browser") await browserTests();
 else if (flag === "--check") await check();
-else await build(page);
+else await write();
