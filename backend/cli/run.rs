@@ -10,16 +10,17 @@ use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 
 use super::args::RunArgs;
+use super::load::{Work, load};
 use super::policy::{Chosen, choose};
 use super::printer::Printer;
 use super::prompt::{self, Labeller, Prompt};
 use super::session::{Progress, Session, full_cache_bytes};
-use super::summary::{Summary, size};
-use crate::engine::device::{DTypeChoice, DeviceChoice, available_memory, device_name};
+use super::summary::Summary;
+use crate::engine::device::device_name;
 use crate::engine::generation::{Generation, Request, Stop};
 use crate::engine::sampling::{Sampler, Sampling};
-use crate::model::attention::QUERY_BLOCK;
-use crate::model::load::{Checkpoint, Loaded, Wanted, hex};
+use crate::model::attention::query_block;
+use crate::model::load::{Checkpoint, Wanted, hex};
 use crate::trace::files::{name, partial};
 use crate::trace::manifest::{Manifest, PromptFacts, SCHEMA, SamplingFacts, Seconds, Status, Tool};
 use crate::trace::write::TraceWriter;
@@ -51,10 +52,16 @@ pub fn run(args: RunArgs, printer: &Printer) -> Result<ExitCode> {
         show_progress: printer.is_interactive() && !args.json,
     })?;
     let context = checkpoint.config().context;
-    let loaded = load(checkpoint, args.device, args.dtype)?;
+    let Chosen { policy, facts, warnings } = choose(&args, checkpoint.gate_config(), context)?;
+    let prompt = read_prompt(&args, text.as_deref(), &checkpoint, context)?;
+    let work = Work {
+        rule: policy.rule.as_ref(),
+        prompt: prompt.ids.len(),
+        prefill_chunk: args.prefill_chunk.map(|chunk| chunk as usize),
+        generate: (args.max_new_tokens as usize).min(context - prompt.ids.len()),
+    };
+    let loaded = load(checkpoint, args.device, args.dtype, Some(&work), printer)?;
     let load = start.elapsed().as_secs_f64();
-    let Chosen { policy, facts, warnings } = choose(&args, loaded.gate_config.as_ref(), context)?;
-    let prompt = read_prompt(&args, text.as_deref(), &loaded, context)?;
     warnings.iter().for_each(|warning| printer.warning(warning));
     if let Some(window) = loaded.model.config().sliding_window {
         printer.warning(&format!(
@@ -90,7 +97,7 @@ pub fn run(args: RunArgs, printer: &Printer) -> Result<ExitCode> {
         context,
         record_attention: record("attention"),
         record_logits: record("logits"),
-        query_block: QUERY_BLOCK,
+        query_block: query_block(loaded.model.device()),
     };
     let sampler = Sampler::new(sampling, args.seed);
     let generation = Generation::new(&loaded.model, &policy, request, sampler, &INTERRUPT)?;
@@ -136,27 +143,11 @@ fn tell(args: &RunArgs, printer: &Printer, summary: &Summary<'_>, error: Option<
     }
 }
 
-/// Puts a model on a device, if it fits.
-pub(super) fn load(checkpoint: Checkpoint, device: DeviceChoice, dtype: DTypeChoice) -> Result<Loaded> {
-    let device = device.open().map_err(anyhow::Error::msg)?;
-    let dtype = dtype.resolve(&device, checkpoint.config().stored_dtype.as_deref());
-    let needed = checkpoint.weight_bytes(dtype);
-    if let Some(free) = available_memory().filter(|free| device.is_cpu() && needed > *free) {
-        bail!(
-            "the model's weights take {} as {}, and {} of memory are free; use a smaller model, --dtype bf16, or a GPU",
-            size(needed),
-            dtype.as_str(),
-            size(free)
-        );
-    }
-    Ok(checkpoint.load(dtype, &device)?)
-}
-
-fn read_prompt(args: &RunArgs, text: Option<&str>, loaded: &Loaded, context: usize) -> Result<Prompt> {
-    let vocab = loaded.model.config().vocab;
+fn read_prompt(args: &RunArgs, text: Option<&str>, checkpoint: &Checkpoint, context: usize) -> Result<Prompt> {
+    let vocab = checkpoint.config().vocab;
     let prompt = match (&args.prompt_ids, text) {
         (Some(path), _) => prompt::from_ids(prompt::read_ids(path, vocab)?),
-        (None, Some(text)) => prompt::encode(text, args.raw, loaded.tokenizer.as_ref(), &loaded.template, vocab)?,
+        (None, Some(text)) => prompt::encode(text, args.raw, checkpoint.tokenizer(), checkpoint.template(), vocab)?,
         (None, None) => bail!("no prompt; name a text file, or - for standard input"),
     };
     let tokens = prompt.ids.len();

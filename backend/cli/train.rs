@@ -10,8 +10,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::load::load;
 use super::printer::Printer;
-use super::run::{INTERRUPT, INTERRUPTED, load, stop_on_ctrl_c};
+use super::run::{INTERRUPT, INTERRUPTED, stop_on_ctrl_c};
 use crate::engine::device::{DTypeChoice, DeviceChoice};
 use crate::model::builtin;
 use crate::model::config::Architecture;
@@ -187,7 +188,7 @@ fn begin(args: &TrainArgs, printer: &Printer) -> Result<ExitCode> {
     settings.check(checkpoint.config().context)?;
     let description =
         Description { base_config: checkpoint.config_text().to_owned(), base_model: checkpoint.base_name() };
-    let loaded = load(checkpoint, args.device, args.dtype)?;
+    let loaded = load(checkpoint, args.device, args.dtype, None, printer)?;
     settings.dtype = loaded.model.dtype().as_str().to_owned();
     let documents = read(&settings, &loaded)?;
     let trainer = Trainer::begin(&loaded.model, &documents, settings, gates.as_ref())?;
@@ -210,7 +211,7 @@ fn resume(args: &TrainArgs, directory: &Path, printer: &Printer) -> Result<ExitC
     let description =
         Description { base_config: checkpoint.config_text().to_owned(), base_model: checkpoint.base_name() };
     let dtype = settings.dtype.parse().map_err(anyhow::Error::msg)?;
-    let loaded = load(checkpoint, args.device, dtype)?;
+    let loaded = load(checkpoint, args.device, dtype, None, printer)?;
     let documents = read(&settings, &loaded)?;
     let trainer = Trainer::resume(&loaded.model, &documents, saved, directory)?;
     train(trainer, directory, &description, args, printer)

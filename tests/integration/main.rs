@@ -4,6 +4,8 @@
 
 mod architecture;
 mod bad_input;
+mod batch;
+mod bench;
 mod cli;
 mod equivalences;
 mod evaluation;
