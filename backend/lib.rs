@@ -13,6 +13,8 @@
 //! - [`trace`] is the public contract: what a run kept and forgot. Values are pure; files need the feature `tables`.
 //! - [`policy`] ranks tokens, [`cache`] applies the ranking: one pure ledger decides, the tensors follow it.
 //! - `model` and `engine` (feature `generate`) run a language model with retention gates and a bounded cache.
+//! - `bench` (feature `generate`) times the engine against the memory's bandwidth.
+//! - `parity` (feature `generate`) holds a device against recorded runs of the authors' implementation.
 //! - `corpus` makes the documents of the built-in model's world, and `evaluation` asks a model about them.
 //! - `training` (feature `generate`) learns the gates of a frozen model; `training_log` (feature `tables`) is what it tells.
 //! - [`analysis`] turns a trace into facts about heads. Slices in, values out.
@@ -32,6 +34,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod analysis;
+#[cfg(feature = "generate")]
+pub mod bench;
 pub mod cache;
 #[cfg(feature = "tables")]
 pub mod cli;
@@ -47,6 +51,8 @@ pub mod evaluation;
 pub mod figures;
 #[cfg(feature = "generate")]
 pub mod model;
+#[cfg(feature = "generate")]
+pub mod parity;
 pub mod policy;
 #[cfg(feature = "view")]
 pub mod report;

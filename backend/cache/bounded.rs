@@ -129,6 +129,51 @@ impl LayerCache {
         Ok(())
     }
 
+    /// Puts the heads of several caches into one, in order, each with its entries packed to the left.
+    pub(super) fn join(mut parts: Vec<Self>) -> Result<Self> {
+        for part in &mut parts {
+            if part.is_ragged() {
+                let all = |head: usize| (0..part.entries(head) as u32).collect();
+                let all: Vec<Option<Vec<u32>>> = (0..part.survivors.len()).map(|head| Some(all(head))).collect();
+                part.keep(&all)?;
+            }
+        }
+        let columns = parts.iter().map(|part| part.columns).max().unwrap_or(0);
+        let expected = parts.iter().map(|part| part.expected).max().unwrap_or(0);
+        let capacity = expected.max(columns + (columns / 8).max(GROWTH));
+        let survivors = parts.iter().flat_map(|part| (0..part.survivors.len()).map(move |head| part.entries(head)));
+        let survivors = survivors.collect();
+        let side_by_side = |buffer: fn(&Self) -> &Tensor| -> Result<Tensor> {
+            let widened = parts.iter().map(|part| {
+                let (heads, _, head_dim) = buffer(part).dims3()?;
+                let wide = Tensor::zeros((heads, capacity, head_dim), buffer(part).dtype(), buffer(part).device())?;
+                if part.columns > 0 {
+                    wide.slice_set(&buffer(part).narrow(1, 0, part.columns)?.contiguous()?, 1, 0)?;
+                }
+                Ok(wide)
+            });
+            Tensor::cat(&widened.collect::<Result<Vec<_>>>()?, 0)
+        };
+        let (keys, values) = (side_by_side(|part| &part.keys)?, side_by_side(|part| &part.values)?);
+        Ok(Self { keys, values, columns, packed: columns, survivors, expected })
+    }
+
+    /// Gives up some heads.
+    pub(super) fn remove_heads(&mut self, heads: std::ops::Range<usize>) -> Result<()> {
+        let staying: Vec<u32> =
+            (0..self.survivors.len()).filter(|head| !heads.contains(head)).map(|head| head as u32).collect();
+        let staying = Tensor::new(staying, self.keys.device())?;
+        self.keys = self.keys.index_select(&staying, 0)?;
+        self.values = self.values.index_select(&staying, 0)?;
+        self.survivors.drain(heads);
+        Ok(())
+    }
+
+    /// Entries of a head.
+    fn entries(&self, head: usize) -> usize {
+        self.survivors[head] + self.columns - self.packed
+    }
+
     fn reallocate(&mut self, capacity: usize) -> Result<()> {
         for buffer in [&mut self.keys, &mut self.values] {
             let (heads, _, head_dim) = buffer.dims3()?;
@@ -180,6 +225,16 @@ impl SequenceCache {
     /// Tokens that entered so far: the next one's position.
     pub fn seen(&self) -> usize {
         self.seen
+    }
+
+    /// KV heads per layer.
+    pub(super) fn kv_heads(&self) -> usize {
+        self.kv_heads
+    }
+
+    /// The layers, when the sequence moves into a batch.
+    pub(super) fn into_layers(self) -> Vec<LayerCache> {
+        self.layers
     }
 
     /// One layer.

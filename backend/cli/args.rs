@@ -54,12 +54,18 @@ enum Named {
     Figure(Box<super::figure::FigureArgs>),
     /// Print what each head of a trace kept and what role that gives it
     Heads(HeadsArgs),
+    /// Measure how fast a model of a given shape decodes here
+    #[cfg(feature = "generate")]
+    Bench(Box<super::bench::BenchArgs>),
     /// Write documents of the built-in model's world, one JSON object a line
     #[cfg(feature = "generate")]
     Corpus(super::corpus::CorpusArgs),
     /// Measure how well a model answers under bounded caches, on documents it never saw
     #[cfg(feature = "generate")]
     Evaluate(super::evaluate::EvaluateArgs),
+    /// Check a device against recorded runs of the authors' implementation
+    #[cfg(feature = "generate")]
+    Parity(super::parity::ParityArgs),
     /// Learn retention gates for a model
     #[cfg(feature = "generate")]
     Train(Box<super::train::TrainArgs>),
@@ -90,12 +96,18 @@ pub enum Verb {
     Report(super::report::ReportArgs),
     /// Print scores and roles of heads.
     Heads(HeadsArgs),
+    /// Measure speed.
+    #[cfg(feature = "generate")]
+    Bench(Box<super::bench::BenchArgs>),
     /// Write documents.
     #[cfg(feature = "generate")]
     Corpus(super::corpus::CorpusArgs),
     /// Examine a model.
     #[cfg(feature = "generate")]
     Evaluate(super::evaluate::EvaluateArgs),
+    /// Check a device.
+    #[cfg(feature = "generate")]
+    Parity(super::parity::ParityArgs),
     /// Train gates.
     #[cfg(feature = "generate")]
     Train(Box<super::train::TrainArgs>),
@@ -132,9 +144,13 @@ impl Cli {
             Some(Named::Report(args)) => Verb::Report(args),
             Some(Named::Synth(args)) => Verb::Synth(args),
             #[cfg(feature = "generate")]
+            Some(Named::Bench(args)) => Verb::Bench(args),
+            #[cfg(feature = "generate")]
             Some(Named::Corpus(args)) => Verb::Corpus(args),
             #[cfg(feature = "generate")]
             Some(Named::Evaluate(args)) => Verb::Evaluate(args),
+            #[cfg(feature = "generate")]
+            Some(Named::Parity(args)) => Verb::Parity(args),
             #[cfg(feature = "generate")]
             Some(Named::Train(args)) => Verb::Train(args),
             #[cfg(feature = "generate")]

@@ -179,7 +179,7 @@ fn load(args: &EvaluateArgs, gates: Option<&str>) -> Result<Loaded> {
         revision: None,
         show_progress: false,
     })?;
-    let device = DeviceChoice::Auto.open().map_err(anyhow::Error::msg)?;
+    let device = DeviceChoice::Auto.open()?.device;
     let dtype = DTypeChoice::Auto.resolve(&device, checkpoint.config().stored_dtype.as_deref());
     let loaded = checkpoint.load(dtype, &device)?;
     let needs = args.policies.iter().any(|kind| kind.needs_gates());
@@ -205,7 +205,9 @@ type Taken = (Vec<Outcome>, usize);
 
 /// Examines all documents, on as many threads as there are cores.
 fn examine(exam: &Exam<'_>, documents: &[(Family, Document)], printer: &Printer, what: &str) -> Result<Vec<Taken>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(documents.len().max(1));
+    // A GPU orders its work by the thread that asks for it, so there is one.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if exam.model.device().is_cpu() { cores.min(documents.len().max(1)) } else { 1 };
     let done = AtomicUsize::new(0);
     let bar = printer.progress(documents.len() as u64, what);
     let shard = |first: usize| -> Result<Vec<(usize, Taken)>> {

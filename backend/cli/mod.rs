@@ -13,9 +13,13 @@ pub mod report;
 pub mod synth;
 
 #[cfg(feature = "generate")]
+pub mod bench;
+#[cfg(feature = "generate")]
 pub mod corpus;
 #[cfg(feature = "generate")]
 pub mod evaluate;
+#[cfg(feature = "generate")]
+pub mod parity;
 #[cfg(feature = "generate")]
 pub mod run;
 #[cfg(feature = "generate")]
@@ -65,9 +69,13 @@ fn run() -> ExitCode {
         Verb::Heads(args) => heads::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         Verb::Synth(args) => synth::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "generate")]
+        Verb::Bench(args) => bench::run(&args, &printer),
+        #[cfg(feature = "generate")]
         Verb::Corpus(args) => corpus::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "generate")]
         Verb::Evaluate(args) => evaluate::run(&args, &printer).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "generate")]
+        Verb::Parity(args) => parity::run(&args, &printer),
         #[cfg(feature = "generate")]
         Verb::Train(args) => train::run(*args, &printer),
         #[cfg(feature = "generate")]

@@ -44,6 +44,7 @@ pub fn run(args: RunArgs, printer: &Printer) -> Result<ExitCode> {
     let file = args.prompt_ids.as_deref().or(args.prompt.as_deref()).filter(|path| *path != Path::new("-"));
     let file = file.map(|path| path.display().to_string());
     let mut ready = Ready::new(&args.request, given, file, printer.is_interactive() && !args.json)?;
+    ready.note.iter().for_each(|note| printer.note(note));
     ready.warnings.iter().for_each(|warning| printer.warning(warning));
     stop_on_ctrl_c()?;
     let writer = ready.writer(&target)?;

@@ -17,7 +17,7 @@ use crate::model::builtin;
 use crate::model::config::Architecture;
 use crate::model::gate_config::{GateConfig, GateKind};
 use crate::model::load::{Checkpoint, Loaded, Wanted};
-use crate::run::ready::load;
+use crate::run::load::load;
 use crate::training::capacity::{CapacityScope, Normalisation};
 use crate::training::checkpoint::{Description, SavedState};
 use crate::training::documents::{Document, Reader};
@@ -188,13 +188,20 @@ fn begin(args: &TrainArgs, printer: &Printer) -> Result<ExitCode> {
     settings.check(checkpoint.config().context)?;
     let description =
         Description { base_config: checkpoint.config_text().to_owned(), base_model: checkpoint.base_name() };
-    let loaded = load(checkpoint, args.device, args.dtype)?;
+    let loaded = load_said(checkpoint, args.device, args.dtype, printer)?;
     settings.dtype = loaded.model.dtype().as_str().to_owned();
     let documents = read(&settings, &loaded)?;
     let trainer = Trainer::begin(&loaded.model, &documents, settings, gates.as_ref())?;
     // The first save finds out before hours of work whether there is a place for its result.
     trainer.save(out, &description)?;
     train(trainer, out, &description, args, printer)
+}
+
+/// Puts the model on its device, and says which where there was a choice.
+fn load_said(checkpoint: Checkpoint, device: DeviceChoice, dtype: DTypeChoice, printer: &Printer) -> Result<Loaded> {
+    let (loaded, note) = load(checkpoint, device, dtype, None)?;
+    note.iter().for_each(|note| printer.note(note));
+    Ok(loaded)
 }
 
 fn resume(args: &TrainArgs, directory: &Path, printer: &Printer) -> Result<ExitCode> {
@@ -211,7 +218,7 @@ fn resume(args: &TrainArgs, directory: &Path, printer: &Printer) -> Result<ExitC
     let description =
         Description { base_config: checkpoint.config_text().to_owned(), base_model: checkpoint.base_name() };
     let dtype = settings.dtype.parse().map_err(anyhow::Error::msg)?;
-    let loaded = load(checkpoint, args.device, dtype)?;
+    let loaded = load_said(checkpoint, args.device, dtype, printer)?;
     let documents = read(&settings, &loaded)?;
     let trainer = Trainer::resume(&loaded.model, &documents, saved, directory)?;
     train(trainer, directory, &description, args, printer)

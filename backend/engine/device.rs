@@ -30,25 +30,78 @@ impl FromStr for DeviceChoice {
     }
 }
 
+/// Why a device cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// A GPU is asked for, and this program was built without.
+    #[error("this build runs on the CPU only; build it with --features cuda, or add --device cpu")]
+    NotBuilt,
+    /// The driver or one of NVIDIA's libraries is not there.
+    #[error(
+        "GPU {number} cannot be used: {name} is not on this machine ({remedy}); add --device cpu to run without it"
+    )]
+    MissingLibrary {
+        /// The GPU asked for.
+        number: usize,
+        /// File name of the library.
+        name: &'static str,
+        /// Where it comes from.
+        remedy: &'static str,
+    },
+    /// The driver is there and says no.
+    #[error("GPU {number} cannot be used ({reason}); add --device cpu to run without it")]
+    Refused {
+        /// The GPU asked for.
+        number: usize,
+        /// The driver's reason.
+        reason: String,
+    },
+}
+
+/// A device, and what people should know about how it was chosen.
+#[derive(Debug)]
+pub struct Opened {
+    /// The device.
+    pub device: Device,
+    /// Which GPU was found, or why none is used; `None` where there was nothing to choose.
+    pub note: Option<String>,
+}
+
 impl DeviceChoice {
     /// Opens the device.
     ///
     /// # Errors
     /// When a GPU is asked for that this build or machine does not have.
-    pub fn open(self) -> Result<Device, String> {
-        let built_with_cuda = cfg!(feature = "cuda");
+    pub fn open(self) -> Result<Opened, DeviceError> {
+        self.open_with(open_gpu)
+    }
+
+    /// [`DeviceChoice::open`] with its own way to open a GPU.
+    fn open_with(self, gpu: impl FnOnce(usize) -> Result<Opened, DeviceError>) -> Result<Opened, DeviceError> {
+        let cpu = |note| Ok(Opened { device: Device::Cpu, note });
         match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Auto if !built_with_cuda => Ok(Device::Cpu),
-            Self::Auto => Ok(Device::cuda_if_available(0).unwrap_or(Device::Cpu)),
-            Self::Cuda(_) if !built_with_cuda => {
-                Err("this build runs on the CPU only; build it with --features cuda, or add --device cpu".to_owned())
-            }
-            Self::Cuda(number) => Device::new_cuda(number)
-                .map_err(|error| format!("GPU {number} cannot be used ({error}); add --device cpu to run without it")),
+            Self::Cpu => cpu(None),
+            Self::Cuda(number) => gpu(number),
+            Self::Auto => match gpu(0) {
+                // A program for the CPU has nothing to explain.
+                Err(DeviceError::NotBuilt) => cpu(None),
+                Err(error) => {
+                    let why = error.to_string().replace("; add --device cpu to run without it", "");
+                    cpu(Some(format!("running on the CPU: {why}")))
+                }
+                opened => opened,
+            },
         }
     }
 }
+
+#[cfg(not(feature = "cuda"))]
+fn open_gpu(_: usize) -> Result<Opened, DeviceError> {
+    Err(DeviceError::NotBuilt)
+}
+
+#[cfg(feature = "cuda")]
+use super::cuda::open as open_gpu;
 
 /// A device in the trace's words.
 pub fn device_name(device: &Device) -> &'static str {
@@ -56,6 +109,15 @@ pub fn device_name(device: &Device) -> &'static str {
         Device::Cpu => "cpu",
         Device::Cuda(_) => "cuda",
         Device::Metal(_) => "metal",
+    }
+}
+
+/// A device for people: a GPU by its name where it tells.
+pub fn describe(device: &Device) -> String {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => super::cuda::describe(device),
+        _ => device_name(device).to_owned(),
     }
 }
 
@@ -114,10 +176,99 @@ pub fn fix_thread_count() {
     }
 }
 
-/// Bytes of memory that programs can still take, where the system tells.
-pub fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+/// Bytes of memory that are free on a device, where it tells.
+pub fn free_memory(device: &Device) -> Option<u64> {
+    match device {
+        Device::Cpu => available_memory(),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => super::cuda::free_memory(device),
+        _ => None,
+    }
+}
+
+/// Most bytes that this program ever took, where it is told: on the CPU of the whole process as the system counts it, on
+/// a GPU of its tensors.
+pub fn peak_memory(device: &Device) -> Option<u64> {
+    match device {
+        Device::Cpu => {
+            let status = std::fs::read_to_string("/proc/self/status").ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+        }
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => super::cuda::peak_memory(device),
+        _ => None,
+    }
+}
+
+/// Seconds that a copy of `bytes` within a GPU's memory takes, the median of `rounds`.
+///
+/// # Errors
+/// When the device is no GPU, has no room, or fails.
+pub fn gpu_copy_seconds(device: &Device, bytes: usize, rounds: usize) -> candle_core::Result<f64> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => super::cuda::copy_seconds(device, bytes, 20, rounds),
+        _ => candle_core::bail!("{} cannot time {rounds} copies of {bytes} bytes as a GPU does", device_name(device)),
+    }
+}
+
+/// Bytes of memory that programs can still take, where the system tells: the machine's, or less where a container has
+/// its own limit.
+fn available_memory() -> Option<u64> {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available_of(&text));
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let limit = number("/sys/fs/cgroup/memory.max");
+    let container = limit.zip(number("/sys/fs/cgroup/memory.current")).map(|(limit, used)| limit.saturating_sub(used));
+    [machine, container].into_iter().flatten().min()
+}
+
+/// `MemAvailable` of `/proc/meminfo`, in bytes.
+fn available_of(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find(|line| line.starts_with("MemAvailable:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MISSING: DeviceError =
+        DeviceError::MissingLibrary { number: 0, name: "libcuda.so.1", remedy: "it comes with NVIDIA's driver" };
+
+    #[test]
+    fn auto_falls_back_to_the_cpu_and_says_why() {
+        let opened = DeviceChoice::Auto.open_with(|_| Err(MISSING)).unwrap();
+        assert!(opened.device.is_cpu());
+        insta::assert_snapshot!(opened.note.unwrap(), @"running on the CPU: GPU 0 cannot be used: libcuda.so.1 is not on this machine (it comes with NVIDIA's driver)");
+        let silent = DeviceChoice::Auto.open_with(|_| Err(DeviceError::NotBuilt)).unwrap();
+        assert!(silent.device.is_cpu() && silent.note.is_none());
+    }
+
+    #[test]
+    fn auto_takes_the_gpu_that_answers_and_passes_on_which() {
+        let gpu = |number| Ok(Opened { device: Device::Cpu, note: Some(format!("GPU {number}")) });
+        assert_eq!(DeviceChoice::Auto.open_with(gpu).unwrap().note.unwrap(), "GPU 0");
+    }
+
+    #[test]
+    fn a_gpu_that_was_asked_for_is_not_replaced() {
+        assert_eq!(DeviceChoice::Cuda(3).open_with(|_| Err(MISSING)).unwrap_err(), MISSING);
+        let refused = |number| Err(DeviceError::Refused { number, reason: "no such device".to_owned() });
+        let error = DeviceChoice::Cuda(3).open_with(refused).unwrap_err().to_string();
+        assert_eq!(error, "GPU 3 cannot be used (no such device); add --device cpu to run without it");
+    }
+
+    #[test]
+    fn the_cpu_is_opened_without_a_look_at_gpus() {
+        assert!(DeviceChoice::Cpu.open_with(|_| panic!("looked")).unwrap().note.is_none());
+    }
+
+    #[test]
+    fn available_memory_is_read_from_the_systems_table() {
+        let table = "MemTotal:       24689380 kB\nMemFree:         210348 kB\nMemAvailable:   18037844 kB\n";
+        assert_eq!(available_of(table), Some(18_037_844 * 1024));
+        assert_eq!(available_of("MemTotal: 3 kB"), None);
+    }
 }

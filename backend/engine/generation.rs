@@ -1,18 +1,19 @@
 //! One generation under a bounded cache, as an iterator.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use candle_core::Tensor;
 
 use crate::cache::bounded::SequenceCache;
-use crate::cache::ledger::{Births, Ledger, ScoreError, evidence};
-use crate::model::decoder::{Decoder, Input, Output, Want};
+use crate::cache::ledger::{Ledger, ScoreError, evidence};
+use crate::model::decoder::{Decoder, Input, Want};
 use crate::model::error::ModelError;
-use crate::policy::{Policy, Scope};
-use crate::trace::step::{Cut, KvHead, Pass, Phase};
+use crate::policy::Policy;
+use crate::trace::step::{Pass, Phase};
 
 use super::sampling::{Drawn, Sampler};
+use super::sequence::{Sequence, draw_all};
 
 /// Why a generation could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +95,8 @@ pub struct Step {
     pub pass: Pass,
     /// The token drawn after it; `None` in the middle of a chunked prompt.
     pub drawn: Option<Drawn>,
-    /// Next-token logits after the pass; empty in the middle of a chunked prompt unless logits are recorded.
+    /// Next-token logits after the pass. Unless logits are recorded, empty in the middle of a chunked prompt and where
+    /// the token was drawn on the device.
     pub logits: Vec<f32>,
     /// `(fed, hidden)` states, when logits are recorded.
     pub hidden: Option<Tensor>,
@@ -104,14 +106,9 @@ pub struct Step {
 pub struct Generation<'a> {
     model: &'a Decoder,
     policy: &'a Policy,
-    request: Request,
-    sampler: Sampler,
     interrupted: &'a AtomicBool,
     cache: SequenceCache,
-    ledger: Ledger,
-    read: usize,
-    last: Option<u32>,
-    sampled: usize,
+    sequence: Sequence,
     stop: Option<Stop>,
 }
 
@@ -127,26 +124,9 @@ impl<'a> Generation<'a> {
         sampler: Sampler,
         interrupted: &'a AtomicBool,
     ) -> Result<Self, EngineError> {
-        let expected = match &policy.rule {
-            // No more than the run can hold: a vast buffer must not take memory that is never used.
-            Some(rule) if rule.threshold.is_none() && rule.scope == Scope::Head => {
-                rule.limit().min(request.context).min(request.prompt.len() + request.max_new_tokens)
-            }
-            _ => 0,
-        };
-        Ok(Self {
-            cache: model.new_cache(expected)?,
-            ledger: Ledger::new(model.shape()),
-            model,
-            policy,
-            request,
-            sampler,
-            interrupted,
-            read: 0,
-            last: None,
-            sampled: 0,
-            stop: None,
-        })
+        let sequence = Sequence::new(model, request, sampler);
+        let cache = model.new_cache(sequence.expected(policy))?;
+        Ok(Self { model, policy, interrupted, cache, sequence, stop: None })
     }
 
     /// Why it ended; `None` while it goes on.
@@ -156,7 +136,7 @@ impl<'a> Generation<'a> {
 
     /// The ledger: who is cached now.
     pub fn ledger(&self) -> &Ledger {
-        &self.ledger
+        self.sequence.ledger()
     }
 
     /// The tensors, for their size.
@@ -164,100 +144,57 @@ impl<'a> Generation<'a> {
         &self.cache
     }
 
-    /// The next tokens to feed, or why there are none.
-    fn next_input(&self) -> Result<(Phase, Vec<u32>), Stop> {
-        if self.interrupted.load(Ordering::Relaxed) {
-            return Err(Stop::Interrupted);
-        }
-        let unread = &self.request.prompt[self.read..];
-        if !unread.is_empty() {
-            let count = self.request.prefill_chunk.unwrap_or(unread.len()).clamp(1, unread.len());
-            return Ok((Phase::Prefill, unread[..count].to_vec()));
-        }
-        match self.last {
-            Some(id) if self.request.eos.contains(&id) => Err(Stop::Eos),
-            _ if self.sampled >= self.request.max_new_tokens => Err(Stop::Length),
-            _ if self.cache.seen() >= self.request.context => Err(Stop::Context),
-            Some(id) => Ok((Phase::Decode, vec![id])),
-            None => Err(Stop::Length),
-        }
+    /// Whether the whole prompt has been fed.
+    pub(super) fn prompt_is_read(&self) -> bool {
+        self.sequence.prompt_is_read()
+    }
+
+    /// Gives up what it holds, to go on in a batch.
+    pub(super) fn into_parts(self) -> (Sequence, SequenceCache) {
+        (self.sequence, self.cache)
     }
 
     fn step(&mut self, phase: Phase, tokens: &[u32]) -> Result<Step, EngineError> {
         let start = Instant::now();
-        let want = Want {
-            key_norm: evidence(self.policy).key_norm,
-            attention: self.request.record_attention,
-            query_block: self.request.query_block,
-            interrupted: Some(self.interrupted),
-        };
+        let request = self.sequence.request();
+        let (record_logits, want) = (request.record_logits, want(request, self.policy, self.interrupted));
         let mut outputs = self.model.forward(&mut [Input { tokens, cache: &mut self.cache }], want)?;
         let output = outputs.swap_remove(0);
-        let births = Births {
-            count: tokens.len() as u32,
-            log_beta: output.log_beta.as_ref(),
-            key_norm: output.key_norm.as_ref(),
-        };
-        self.ledger.append(births);
-        let attention = output.attention.as_ref().map(|columns| self.attention_by_position(columns));
-        let cut = self.cut()?;
-        if phase == Phase::Prefill {
-            self.read += tokens.len();
+        self.sequence.append(phase, tokens.len(), &output);
+        let by_position =
+            |columns| self.sequence.attention_by_position(columns, self.model, 0, |layer| self.cache.layer(layer));
+        let attention = output.attention.as_deref().map(by_position);
+        let decision = self.sequence.cut(self.policy)?;
+        if let Some(decision) = &decision {
+            self.cache.keep(&decision.kept)?;
         }
-        let (drawn, logits) = self.draw(&output)?;
+        let (drawn, logits) = if self.sequence.wants_logits() {
+            let last = output.hidden.narrow(0, output.hidden.dim(0)? - 1, 1)?;
+            draw_all(&mut [&mut self.sequence], &last, self.model)?.swap_remove(0)
+        } else {
+            (None, Vec::new())
+        };
         let pass = Pass {
             phase,
             fed: tokens.len() as u32,
-            tokens_seen: self.ledger.seen(),
+            tokens_seen: self.ledger().seen(),
             elapsed_us: start.elapsed().as_micros() as u64,
-            cached: self.ledger.cached(),
+            cached: self.ledger().cached(),
             log_beta: output.log_beta,
-            cut,
+            cut: decision.map(|decision| decision.cut),
             attention,
         };
-        let hidden = self.request.record_logits.then_some(output.hidden);
-        Ok(Step { pass, drawn, logits, hidden })
+        Ok(Step { pass, drawn, logits, hidden: record_logits.then_some(output.hidden) })
     }
+}
 
-    fn cut(&mut self) -> Result<Option<Cut>, EngineError> {
-        let Some(decision) = self.ledger.cut(self.policy)? else { return Ok(None) };
-        self.cache.keep(&decision.kept)?;
-        Ok(Some(decision.cut))
-    }
-
-    fn draw(&mut self, output: &Output) -> Result<(Option<Drawn>, Vec<f32>), EngineError> {
-        let prompt_is_read = self.read == self.request.prompt.len();
-        if !prompt_is_read && !self.request.record_logits {
-            return Ok((None, Vec::new()));
-        }
-        let last = output.hidden.narrow(0, output.hidden.dim(0)? - 1, 1)?;
-        let logits = self.model.logits(&last)?.squeeze(0)?.to_vec1::<f32>()?;
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            let dtype = self.model.dtype().as_str();
-            return Err(EngineError::NonFiniteLogits { tokens_seen: self.ledger.seen(), dtype });
-        }
-        let wanted = prompt_is_read && self.sampled < self.request.max_new_tokens;
-        let drawn = if wanted { self.sampler.draw(&logits) } else { None };
-        if let Some(drawn) = drawn {
-            self.sampled += 1;
-            self.last = Some(drawn.id);
-        }
-        Ok((drawn, logits))
-    }
-
-    /// From cache columns to positions, before the cut moves them.
-    fn attention_by_position(&self, columns: &[Vec<f32>]) -> Vec<Vec<(u32, f32)>> {
-        let head_mass = |(head, mass): (KvHead, &Vec<f32>)| {
-            let layer = self.cache.layer(usize::from(head.layer));
-            let column = |slot| layer.column(usize::from(head.head), slot);
-            self.ledger
-                .positions(head)
-                .iter()
-                .enumerate()
-                .map(|(slot, &position)| (position, mass[column(slot)]))
-                .collect()
-        };
-        self.model.shape().iter().zip(columns).map(head_mass).collect()
+/// What a pass must give back.
+pub(super) fn want<'a>(request: &Request, policy: &Policy, interrupted: &'a AtomicBool) -> Want<'a> {
+    Want {
+        key_norm: evidence(policy).key_norm,
+        attention: request.record_attention,
+        query_block: request.query_block,
+        interrupted: Some(interrupted),
     }
 }
 
@@ -268,7 +205,7 @@ impl Iterator for Generation<'_> {
         if self.stop.is_some() {
             return None;
         }
-        let (phase, tokens) = match self.next_input() {
+        let (phase, tokens) = match self.sequence.next_input(self.interrupted) {
             Ok(input) => input,
             Err(stop) => {
                 self.stop = Some(stop);

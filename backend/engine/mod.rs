@@ -1,6 +1,11 @@
 //! Runs a model: one generation is an iterator of [`generation::Step`]s, so that whoever records, shows progress or
-//! stops it is an ordinary loop body.
+//! stops it is an ordinary loop body. Several that decode together are a [`batch::Batch`].
 
+pub mod batch;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod device;
 pub mod generation;
+pub mod memory;
 pub mod sampling;
+mod sequence;

@@ -1,5 +1,6 @@
 //! Draws the next token from logits, and says how likely the draw was.
 
+use candle_core::{D, DType, Result, Tensor};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -42,6 +43,11 @@ impl Sampler {
         Self { sampling, rng: StdRng::seed_from_u64(seed) }
     }
 
+    /// Whether it always takes the most likely token.
+    pub fn is_greedy(&self) -> bool {
+        self.sampling == Sampling::Greedy
+    }
+
     /// Draws from finite `logits`; `None` when there are none or one is not a number.
     pub fn draw(&mut self, logits: &[f32]) -> Option<Drawn> {
         match self.sampling {
@@ -60,6 +66,38 @@ impl Sampler {
             }
         }
     }
+}
+
+/// Draws greedily from every row of `logits`, `(rows, vocab)` in f32, where they are: only four numbers a row come to the
+/// host. `None` for a row that holds a value that is not finite.
+///
+/// The token is the one [`Sampler::draw`] takes, the lowest id among equals; its log probability and the entropy are
+/// summed in f32.
+///
+/// # Errors
+/// When `logits` has no columns, more than f32 can count, or the device fails.
+pub fn greedy_on_device(logits: &Tensor) -> Result<Vec<Option<Drawn>>> {
+    let (_, vocab) = logits.dims2()?;
+    if vocab == 0 || vocab > 1 << f32::MANTISSA_DIGITS {
+        candle_core::bail!("a greedy draw among {vocab} tokens is not possible on the device");
+    }
+    let highest = logits.max_keepdim(D::Minus1)?;
+    let ids = Tensor::arange(0u32, vocab as u32, logits.device())?.to_dtype(DType::F32)?;
+    let others = Tensor::full(vocab as f32, logits.dims(), logits.device())?;
+    let is_highest = logits.broadcast_eq(&highest)?;
+    let best = is_highest.where_cond(&ids.broadcast_as(logits.dims())?.contiguous()?, &others)?.min(D::Minus1)?;
+    let shifted = logits.broadcast_sub(&highest)?;
+    let weights = shifted.exp()?;
+    let total = weights.sum(D::Minus1)?;
+    let log_total = total.log()?;
+    let entropy = (&log_total - ((weights * shifted)?.sum(D::Minus1)? / &total)?)?;
+    let lowest = logits.min(D::Minus1)?;
+    let rows = Tensor::stack(&[best, log_total, entropy, lowest], 1)?.to_vec2::<f32>()?;
+    let drawn = |row: Vec<f32>| {
+        let finite = row.iter().all(|value| value.is_finite()) && row[0] < vocab as f32;
+        finite.then(|| Drawn { id: row[0] as u32, logprob: -row[1], entropy: row[2].max(0.0) })
+    };
+    Ok(rows.into_iter().map(drawn).collect())
 }
 
 /// Probabilities in f64, so that a vocabulary's worth of small ones still sums to 1.
@@ -128,6 +166,35 @@ mod tests {
         assert_eq!(drawn.id, 1);
         let p = 1.0 / (2.0 + (-2.0f64).exp());
         assert!((f64::from(drawn.logprob) - p.ln()).abs() < 1e-6);
+    }
+
+    /// The twin that works where the logits are must draw the same token and say the same about it.
+    #[test]
+    fn drawing_on_the_device_is_drawing_on_the_host() {
+        let vocab = 1031;
+        let rows: Vec<Vec<f32>> = (0..7u64)
+            .map(|row| (0..vocab).map(|i| ((i * 7919 + row * 104_729) % 977) as f32 * 0.013 - 6.0).collect())
+            .collect();
+        let flat: Vec<f32> = rows.concat();
+        let tensor = Tensor::from_vec(flat, (7, vocab as usize), &candle_core::Device::Cpu).unwrap();
+        let drawn = greedy_on_device(&tensor).unwrap();
+        for (row, drawn) in rows.iter().zip(drawn) {
+            let expected = Sampler::new(Sampling::Greedy, 0).draw(row).unwrap();
+            let found = drawn.unwrap();
+            let equals = row.iter().filter(|&&logit| logit == row[expected.id as usize]).count();
+            assert!(equals > 1, "the rows hold ties");
+            assert_eq!(found.id, expected.id);
+            assert!((found.logprob - expected.logprob).abs() < 1e-5 && (found.entropy - expected.entropy).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_not_finite_is_not_drawn_from_on_the_device() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let rows = Tensor::new(&[[1.0f32, 2.0, 0.5], [1.0, bad, 0.5]], &candle_core::Device::Cpu).unwrap();
+            let drawn = greedy_on_device(&rows).unwrap();
+            assert_eq!((drawn[0].map(|drawn| drawn.id), drawn[1]), (Some(1), None), "{bad}");
+        }
     }
 
     #[test]

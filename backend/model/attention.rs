@@ -3,12 +3,17 @@
 //! Memory is O(block x columns): a prompt's T x T scores never exist. Query heads of a group share their KV head's
 //! keys in one product; no key is copied per query head.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use crate::cache::bounded::LayerCache;
 
 /// Queries attended at once unless told otherwise.
 pub const QUERY_BLOCK: usize = 128;
+
+/// Queries to attend at once on a device: a GPU is idle between blocks, so it gets larger ones.
+pub fn query_block(device: &Device) -> usize {
+    if device.is_cpu() { QUERY_BLOCK } else { 4 * QUERY_BLOCK }
+}
 
 /// Attention of a layer's newest tokens.
 pub struct Attend<'a> {
@@ -23,7 +28,9 @@ pub struct Attend<'a> {
 }
 
 /// Most bytes that a block's scores may take; long contexts get smaller blocks.
-const SCORE_BYTES: usize = 64 << 20;
+pub fn score_bytes(device: &Device) -> usize {
+    if device.is_cpu() { 64 << 20 } else { 1 << 30 }
+}
 
 /// What attention gives back.
 pub struct Attended {
@@ -42,13 +49,14 @@ impl Attend<'_> {
         let (query_heads, tokens, _) = queries.dims3()?;
         let queries = (queries * self.scale)?;
         let row_bytes = query_heads * self.cache.columns() * size_of::<f32>();
-        let block_size = self.block.min(SCORE_BYTES / row_bytes.max(1)).max(1);
+        let block_size = self.block.min(score_bytes(queries.device()) / row_bytes.max(1)).max(1).min(tokens.max(1));
+        let future = self.future(block_size, queries.device())?;
         let mut blocks = Vec::with_capacity(tokens.div_ceil(block_size));
         let mut received = None;
         for start in (0..tokens).step_by(block_size) {
             let count = block_size.min(tokens - start);
             let block = queries.narrow(1, start, count)?;
-            let (output, mass) = self.block(&block, self.cache.columns() - tokens + start)?;
+            let (output, mass) = self.block(&block, self.cache.columns() - tokens + start, future.as_ref())?;
             blocks.push(output);
             if let Some(mass) = mass {
                 accumulate(received.get_or_insert_with(|| vec![vec![0.0; self.cache.columns()]; mass.len()]), &mass);
@@ -61,7 +69,12 @@ impl Attend<'_> {
     }
 
     /// One block of queries, the first of which stands in column `first`.
-    fn block(&self, queries: &Tensor, first: usize) -> Result<(Tensor, Option<Vec<Vec<f32>>>)> {
+    fn block(
+        &self,
+        queries: &Tensor,
+        first: usize,
+        future: Option<&Tensor>,
+    ) -> Result<(Tensor, Option<Vec<Vec<f32>>>)> {
         let (query_heads, count, head_dim) = queries.dims3()?;
         let columns = first + count;
         let (keys, values) = self.cache.view(columns)?;
@@ -69,8 +82,15 @@ impl Attend<'_> {
         let group = query_heads / kv_heads;
         let folded = queries.reshape((kv_heads, group * count, head_dim))?;
         let mut scores = folded.matmul(&keys.transpose(1, 2)?)?.to_dtype(DType::F32)?;
-        if let Some(mask) = self.mask(first, count, kv_heads, scores.device())? {
+        if self.cache.is_ragged() {
+            let mask = self.ragged_mask(first, count, kv_heads, scores.device())?;
             scores = scores.reshape((kv_heads, group, count, columns))?.broadcast_add(&mask)?;
+        } else if let Some(future) = future {
+            // Only the block's own columns hold anything that is to come: they are masked in place.
+            scores = scores.reshape((query_heads, count, columns))?;
+            let own = scores.narrow(2, first, count)?;
+            let future = future.narrow(0, 0, count)?.narrow(1, 0, count)?;
+            scores.slice_set(&own.broadcast_add(&future)?.contiguous()?, 2, first)?;
         }
         let scores = scores.reshape((kv_heads, group * count, columns))?;
         let weights = candle_nn::ops::softmax_last_dim(&scores)?;
@@ -79,30 +99,28 @@ impl Attend<'_> {
         Ok((output.reshape((query_heads, count, head_dim))?, mass))
     }
 
-    /// What is added to scores: 0 where a query may look, -inf where not. `None` when every query sees every column.
-    /// Shape `(1 or kv_heads, 1, queries, columns)`.
-    fn mask(
-        &self,
-        first: usize,
-        count: usize,
-        kv_heads: usize,
-        device: &candle_core::Device,
-    ) -> Result<Option<Tensor>> {
-        let ragged = self.cache.is_ragged();
-        if count == 1 && !ragged {
+    /// What keeps queries of a block from the tokens after them: `(block, block)`, -inf where a key is younger than the
+    /// query. `None` when nothing is, or when a ragged cache's own mask says it.
+    fn future(&self, block: usize, device: &Device) -> Result<Option<Tensor>> {
+        if block == 1 || self.cache.is_ragged() {
             return Ok(None);
         }
-        let (columns, heads) = (first + count, if ragged { kv_heads } else { 1 });
-        let mut mask = vec![0f32; heads * count * columns];
+        let cell = |index| if index % block > index / block { f32::NEG_INFINITY } else { 0.0 };
+        Tensor::from_vec((0..block * block).map(cell).collect(), (block, block), device).map(Some)
+    }
+
+    /// What is added to a ragged cache's scores: 0 where a query may look, -inf in columns that its head does not use
+    /// or that are to come. Shape `(kv_heads, 1, queries, columns)`.
+    fn ragged_mask(&self, first: usize, count: usize, kv_heads: usize, device: &Device) -> Result<Tensor> {
+        let columns = first + count;
+        let mut mask = vec![0f32; kv_heads * count * columns];
         for (row, cells) in mask.chunks_mut(columns).enumerate() {
             let (head, query) = (row / count, row % count);
             cells[first + query + 1..].fill(f32::NEG_INFINITY);
-            if ragged {
-                let unused = (0..=first + query).filter(|&column| !self.cache.is_used(head, column));
-                unused.for_each(|column| cells[column] = f32::NEG_INFINITY);
-            }
+            let unused = (0..=first + query).filter(|&column| !self.cache.is_used(head, column));
+            unused.for_each(|column| cells[column] = f32::NEG_INFINITY);
         }
-        Tensor::from_vec(mask, (heads, 1, count, columns), device).map(Some)
+        Tensor::from_vec(mask, (kv_heads, 1, count, columns), device)
     }
 }
 

@@ -4,6 +4,7 @@
 //! caches are arguments. Several sequences may share a pass: projections run on all their tokens at once, attention on
 //! each sequence's own cache.
 
+mod batch;
 pub(crate) mod pullback;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +22,10 @@ use super::gate::{GateInput, RetentionGate, log_sigmoid};
 use super::gate_config::GateKind;
 use super::linear::Projection;
 use super::rotary::{RotaryEmbedding, Rotation};
-use super::weights::Weights;
+use super::weights::TensorSource;
+
+/// Tokens that pass through an MLP at once: its inner width is the widest of a layer, so this bounds a prompt's memory.
+pub const MLP_ROWS: usize = 4096;
 
 /// A language model with, perhaps, retention gates.
 pub struct Decoder {
@@ -94,7 +98,7 @@ impl Decoder {
     /// When a tensor is missing, misshapen or not finite, or memory runs out.
     pub fn load(
         config: ModelConfig,
-        weights: &Weights,
+        weights: &dyn TensorSource,
         gates: Option<(GateKind, Vec<RetentionGate>)>,
         dtype: DType,
         device: &Device,
@@ -171,35 +175,50 @@ impl Decoder {
         let tokens: Vec<u32> = inputs.iter().flat_map(|input| input.tokens.iter().copied()).collect();
         let spans: Vec<_> =
             inputs.iter().map(|input| input.cache.seen()..input.cache.seen() + input.tokens.len()).collect();
-        let rotation = self.rotary.prepare(&spans, self.dtype, &self.device)?;
-        let ids = Tensor::from_vec(tokens, inputs.iter().map(|input| input.tokens.len()).sum::<usize>(), &self.device)?;
+        let mut attention: Vec<Vec<Vec<f32>>> = inputs.iter().map(|_| Vec::new()).collect();
+        let passed =
+            self.pass(tokens, &spans, want, |layer, heads| self.attend(layer, inputs, heads, want, &mut attention))?;
+        inputs.iter_mut().for_each(|input| input.cache.advance(input.tokens.len()));
+        let counts: Vec<usize> = inputs.iter().map(|input| input.tokens.len()).collect();
+        self.split(&counts, passed, want.attention.then_some(attention))
+    }
+
+    /// All layers over the tokens of one or several sequences, at the positions of `spans`; `attend` appends a layer's
+    /// keys and values to the caches and gives back `(tokens, query_heads * head_dim)`.
+    fn pass(
+        &self,
+        tokens: Vec<u32>,
+        spans: &[std::ops::Range<usize>],
+        want: Want<'_>,
+        mut attend: impl FnMut(usize, &Heads) -> Result<Tensor>,
+    ) -> std::result::Result<Passed, ModelError> {
+        let rotation = self.rotary.prepare(spans, self.dtype, &self.device)?;
+        let count = tokens.len();
+        let ids = Tensor::from_vec(tokens, count, &self.device)?;
         let mut hidden = self.embedding.index_select(&ids, 0)?;
         let mut gate_logits = Vec::with_capacity(self.layers.len());
         let mut key_norms = Vec::with_capacity(self.layers.len());
-        let mut attention: Vec<Vec<Vec<f32>>> = inputs.iter().map(|_| Vec::new()).collect();
         for (index, layer) in self.layers.iter().enumerate() {
             if want.interrupted.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                 return Err(ModelError::Interrupted);
             }
             let normed = self.norm(&hidden, &layer.input_norm)?;
-            let (_, Heads { queries, keys, values }) = self.project(layer, &normed, &rotation)?;
+            let (_, heads) = self.project(layer, &normed, &rotation)?;
             if let (Some(gate), Some(input)) = (&layer.gate, self.gate_input) {
                 gate_logits.push(match input {
                     GateInput::Hidden => gate.logits(&normed)?,
-                    GateInput::KeysAndValues => gate.logits(&keys_and_values(&keys, &values)?)?,
+                    GateInput::KeysAndValues => gate.logits(&keys_and_values(&heads.keys, &heads.values)?)?,
                 });
             }
             if want.key_norm {
-                key_norms.push(keys.to_dtype(DType::F32)?.sqr()?.sum(2)?.sqrt()?);
+                key_norms.push(heads.keys.to_dtype(DType::F32)?.sqr()?.sum(2)?.sqrt()?);
             }
-            let attended = self.attend(index, inputs, &queries, &keys, &values, want, &mut attention)?;
+            let attended = attend(index, &heads)?;
             hidden = (hidden + layer.out.forward(&attended)?)?;
             hidden = (&hidden + self.mlp(layer, &hidden)?)?;
         }
-        inputs.iter_mut().for_each(|input| input.cache.advance(input.tokens.len()));
         let log_beta = self.per_head(&gate_logits, true)?.map(|logits| logits.into_iter().map(log_sigmoid).collect());
-        let key_norm = self.per_head(&key_norms, false)?;
-        self.split(inputs, hidden, log_beta, key_norm, want.attention.then_some(attention))
+        Ok(Passed { hidden, log_beta, key_norm: self.per_head(&key_norms, false)? })
     }
 
     /// Next-token logits of `(tokens, hidden)` states, `(tokens, vocab)` in f32.
@@ -245,14 +264,11 @@ impl Decoder {
         qkv.narrow(1, first * head_dim, count * head_dim)?.reshape((qkv.dim(0)?, count, head_dim))
     }
 
-    #[allow(clippy::too_many_arguments)] // one call site; a struct would only rename the arguments
     fn attend(
         &self,
         layer: usize,
         inputs: &mut [Input<'_>],
-        queries: &Tensor,
-        keys: &Tensor,
-        values: &Tensor,
+        heads: &Heads,
         want: Want<'_>,
         attention: &mut [Vec<Vec<f32>>],
     ) -> Result<Tensor> {
@@ -262,10 +278,9 @@ impl Decoder {
             let count = input.tokens.len();
             let own = |xs: &Tensor| xs.narrow(1, first, count);
             let cache = input.cache.layer_mut(layer);
-            cache.append(&own(keys)?, &own(values)?)?;
-            let scale = (self.config.head_dim as f64).sqrt().recip();
-            let attend = Attend { cache, scale, block: want.query_block, record: want.attention };
-            let attended = attend.run(&own(queries)?)?;
+            cache.append(&own(&heads.keys)?, &own(&heads.values)?)?;
+            let attend = Attend { cache, scale: self.scale(), block: want.query_block, record: want.attention };
+            let attended = attend.run(&own(&heads.queries)?)?;
             outputs.push(attended.output);
             attention.extend(attended.received.into_iter().flatten());
             first += count;
@@ -273,7 +288,22 @@ impl Decoder {
         if outputs.len() == 1 { Ok(outputs.swap_remove(0)) } else { Tensor::cat(&outputs, 0) }
     }
 
+    /// Factor on the logits of attention.
+    fn scale(&self) -> f64 {
+        (self.config.head_dim as f64).sqrt().recip()
+    }
+
     fn mlp(&self, layer: &Layer, hidden: &Tensor) -> Result<Tensor> {
+        let tokens = hidden.dim(0)?;
+        if tokens <= MLP_ROWS {
+            return self.mlp_block(layer, hidden);
+        }
+        let starts = (0..tokens).step_by(MLP_ROWS);
+        let block = |start| self.mlp_block(layer, &hidden.narrow(0, start, MLP_ROWS.min(tokens - start))?);
+        Tensor::cat(&starts.map(block).collect::<Result<Vec<_>>>()?, 0)
+    }
+
+    fn mlp_block(&self, layer: &Layer, hidden: &Tensor) -> Result<Tensor> {
         let inner = layer.gate_up.forward(&self.norm(hidden, &layer.mlp_norm)?)?;
         let width = self.config.intermediate;
         let gated = (inner.narrow(1, 0, width)?.silu()? * inner.narrow(1, width, width)?)?;
@@ -292,36 +322,41 @@ impl Decoder {
         all.contiguous()?.flatten_all()?.to_vec1::<f32>().map(Some)
     }
 
+    /// Hands each sequence what is its own: `counts` tokens each, in order.
     fn split(
         &self,
-        inputs: &[Input<'_>],
-        hidden: Tensor,
-        log_beta: Option<Vec<f32>>,
-        key_norm: Option<Vec<f32>>,
+        counts: &[usize],
+        passed: Passed,
         attention: Option<Vec<Vec<Vec<f32>>>>,
     ) -> std::result::Result<Vec<Output>, ModelError> {
         let heads = self.shape().heads();
-        let total = hidden.dim(0)?;
+        let total = passed.hidden.dim(0)?;
         let mut attention = attention.map(Vec::into_iter);
         let mut first = 0;
-        let mut outputs = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            let count = input.tokens.len();
+        let mut outputs = Vec::with_capacity(counts.len());
+        for &count in counts {
             let own = |cells: &Option<Vec<f32>>| {
                 let cells = cells.as_ref()?;
                 let mine = (0..heads).flat_map(|head| &cells[head * total + first..][..count]).copied().collect();
                 Grid::from_cells(heads, count, mine)
             };
             outputs.push(Output {
-                hidden: hidden.narrow(0, first, count)?,
-                log_beta: own(&log_beta),
-                key_norm: own(&key_norm),
+                hidden: passed.hidden.narrow(0, first, count)?,
+                log_beta: own(&passed.log_beta),
+                key_norm: own(&passed.key_norm),
                 attention: attention.as_mut().and_then(Iterator::next),
             });
             first += count;
         }
         Ok(outputs)
     }
+}
+
+/// What all layers made of a pass's tokens: `(tokens, hidden)`, and rows of heads, layer by layer.
+struct Passed {
+    hidden: Tensor,
+    log_beta: Option<Vec<f32>>,
+    key_norm: Option<Vec<f32>>,
 }
 
 /// Projected and rotated heads, `(heads, tokens, head_dim)` each.
@@ -341,7 +376,7 @@ fn keys_and_values(keys: &Tensor, values: &Tensor) -> Result<Tensor> {
 impl Layer {
     fn load(
         config: &ModelConfig,
-        weights: &Weights,
+        weights: &dyn TensorSource,
         prefix: &str,
         gate: Option<RetentionGate>,
         dtype: DType,

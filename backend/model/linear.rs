@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Module, Result, Tensor};
 
 use super::error::ModelError;
-use super::weights::Weights;
+use super::weights::TensorSource;
 
 /// `x W^T + b`.
 #[derive(Debug, Clone)]
@@ -23,9 +23,9 @@ impl Projection {
     /// Loads `parts` (name and rows each) and stacks them, so that one product computes them all.
     ///
     /// # Errors
-    /// As [`Weights::take`].
+    /// As [`TensorSource::take`].
     pub fn stacked(
-        weights: &Weights,
+        weights: &dyn TensorSource,
         parts: &[(&str, usize)],
         columns: usize,
         bias: bool,

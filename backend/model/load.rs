@@ -161,19 +161,36 @@ impl Checkpoint {
         }
     }
 
+    /// Its tokenizer, if it has one.
+    pub fn tokenizer(&self) -> Option<&TextTokenizer> {
+        self.parts.tokenizer.as_ref()
+    }
+
+    /// Its chat template, or why there is none.
+    pub fn template(&self) -> &Result<ChatTemplate, ChatError> {
+        &self.parts.template
+    }
+
+    /// The gate checkpoint's own settings, if there are gates.
+    pub fn gate_config(&self) -> Option<&GateConfig> {
+        self.gates.as_ref().map(|gates| &gates.config)
+    }
+
     /// Takes the gates out: what is left loads as the base model alone.
     pub fn take_gates(&mut self) -> Option<OpenedGates> {
         let Gates { config, tensors, path, .. } = self.gates.take()?;
         Some(OpenedGates { config, tensors, path })
     }
 
-    /// Bytes of the base weights when computed in `dtype`.
+    /// Bytes of the weights and gates when computed in `dtype`.
     pub fn weight_bytes(&self, dtype: DType) -> u64 {
         let stored = match self.config.stored_dtype.as_deref() {
             Some("bfloat16" | "float16") => 2,
             _ => 4,
         };
-        self.parts.weights.total_bytes() * dtype.size_in_bytes() as u64 / stored
+        let gates = self.gates.iter().flat_map(|gates| gates.tensors.values()).map(Tensor::elem_count).sum::<usize>();
+        let element = dtype.size_in_bytes() as u64;
+        self.parts.weights.total_bytes() * element / stored + gates as u64 * element
     }
 
     /// Puts the model on a device.
@@ -205,6 +222,8 @@ impl Checkpoint {
         let eos = end_tokens(parts.generation_config.as_deref(), &config);
         let (gate_config, gate_facts) = gates.map(|gates| (gates.config, gates.facts)).unzip();
         let model = Decoder::load(config, &parts.weights, layers, dtype, device)?;
+        // Other threads than this one may run it.
+        device.synchronize()?;
         Ok(Loaded { model, tokenizer: parts.tokenizer, template: parts.template, eos, gate_config, facts, gate_facts })
     }
 }

@@ -13,6 +13,8 @@ pub mod linear;
 pub mod load;
 pub mod place;
 pub mod pth;
+pub mod random;
 pub mod real;
 pub mod rotary;
+pub mod shape;
 pub mod weights;

@@ -11,6 +11,28 @@ use serde::Deserialize;
 
 use super::error::ModelError;
 
+/// Where a decoder's tensors come from.
+pub trait TensorSource {
+    /// Whether a tensor of this name exists.
+    fn contains(&self, name: &str) -> bool;
+
+    /// Takes a tensor of exactly this shape, as `dtype` on `device`.
+    ///
+    /// # Errors
+    /// When there is no such tensor, its content is unusable, or memory runs out.
+    fn take(&self, name: &str, shape: &[usize], dtype: DType, device: &Device) -> Result<Tensor, ModelError>;
+}
+
+impl TensorSource for Weights {
+    fn contains(&self, name: &str) -> bool {
+        self.contains(name)
+    }
+
+    fn take(&self, name: &str, shape: &[usize], dtype: DType, device: &Device) -> Result<Tensor, ModelError> {
+        self.take(name, shape, dtype, device)
+    }
+}
+
 /// Where bytes live.
 enum Bytes {
     Mapped(Mmap),

@@ -52,5 +52,5 @@ pub fn policy_title(kind: PolicyKind) -> &'static str {
 /// # Errors
 /// When there is a GPU that cannot be used.
 pub fn device() -> Result<&'static str, String> {
-    DeviceChoice::Auto.open().map(|device| device_name(&device))
+    DeviceChoice::Auto.open().map(|opened| device_name(&opened.device)).map_err(|error| error.to_string())
 }

@@ -4,20 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use sha2::{Digest, Sha256};
 
+use super::load::{Work, load};
 use super::policy::{Chosen, choose};
 use super::prompt::{self, Labeller, Prompt};
 use super::request::RunRequest;
 use super::session::{Observer, Progress, Session};
-use crate::engine::device::{DTypeChoice, DeviceChoice, available_memory, device_name};
+use crate::engine::device::device_name;
 use crate::engine::generation::{Generation, Request};
 use crate::engine::sampling::{Sampler, Sampling};
-use crate::model::attention::QUERY_BLOCK;
+use crate::model::attention::query_block;
 use crate::model::load::{Checkpoint, Loaded, Wanted, hex};
 use crate::policy::Policy;
-use crate::size::size;
 use crate::trace::manifest::{Manifest, PromptFacts, SCHEMA, SamplingFacts, Seconds, Status, Tool};
 use crate::trace::write::TraceWriter;
 
@@ -36,6 +36,8 @@ pub struct Ready {
     pub loaded: Loaded,
     /// What people should know before they trust the result.
     pub warnings: Vec<String>,
+    /// Which device was chosen, where there was a choice.
+    pub note: Option<String>,
     /// The manifest as it is when the run begins.
     pub manifest: Manifest,
     policy: Policy,
@@ -60,10 +62,16 @@ impl Ready {
             show_progress,
         })?;
         let context = checkpoint.config().context;
-        let loaded = load(checkpoint, asked.device, asked.dtype)?;
+        let Chosen { policy, facts, mut warnings } = choose(asked, checkpoint.gate_config(), context)?;
+        let prompt = read_prompt(given, asked.raw, &checkpoint, context)?;
+        let work = Work {
+            rule: policy.rule.as_ref(),
+            prompt: prompt.ids.len(),
+            prefill_chunk: asked.prefill_chunk.map(|chunk| chunk as usize),
+            generate: (asked.max_new_tokens as usize).min(context - prompt.ids.len()),
+        };
+        let (loaded, note) = load(checkpoint, asked.device, asked.dtype, Some(&work))?;
         let load = start.elapsed().as_secs_f64();
-        let Chosen { policy, facts, mut warnings } = choose(asked, loaded.gate_config.as_ref(), context)?;
-        let prompt = read_prompt(given, asked.raw, &loaded, context)?;
         if let Some(window) = loaded.model.config().sliding_window {
             warnings.push(format!(
                 "this model was trained to attend to its last {window} tokens only; as in the authors' code, it attends here to everything cached"
@@ -97,9 +105,9 @@ impl Ready {
             context,
             record_attention: record("attention"),
             record_logits: record("logits"),
-            query_block: QUERY_BLOCK,
+            query_block: query_block(loaded.model.device()),
         };
-        Ok(Self { loaded, warnings, manifest, policy, prompt, request, sampling, seed: asked.seed })
+        Ok(Self { loaded, warnings, note, manifest, policy, prompt, request, sampling, seed: asked.seed })
     }
 
     /// Starts the trace that the run will be written to.
@@ -146,30 +154,11 @@ pub fn check(asked: &RunRequest) -> Result<Sampling> {
     Ok(sampling)
 }
 
-/// Puts a model on a device, if it fits.
-///
-/// # Errors
-/// When the device is not there, or its memory does not hold the model.
-pub fn load(checkpoint: Checkpoint, device: DeviceChoice, dtype: DTypeChoice) -> Result<Loaded> {
-    let device = device.open().map_err(anyhow::Error::msg)?;
-    let dtype = dtype.resolve(&device, checkpoint.config().stored_dtype.as_deref());
-    let needed = checkpoint.weight_bytes(dtype);
-    if let Some(free) = available_memory().filter(|free| device.is_cpu() && needed > *free) {
-        bail!(
-            "the model's weights take {} as {}, and {} of memory are free; use a smaller model, --dtype bf16, or a GPU",
-            size(needed),
-            dtype.as_str(),
-            size(free)
-        );
-    }
-    Ok(checkpoint.load(dtype, &device)?)
-}
-
-fn read_prompt(given: Given<'_>, raw: bool, loaded: &Loaded, context: usize) -> Result<Prompt> {
-    let vocab = loaded.model.config().vocab;
+fn read_prompt(given: Given<'_>, raw: bool, checkpoint: &Checkpoint, context: usize) -> Result<Prompt> {
+    let vocab = checkpoint.config().vocab;
     let prompt = match given {
         Given::Ids(path) => prompt::from_ids(prompt::read_ids(path, vocab)?),
-        Given::Text(text) => prompt::encode(text, raw, loaded.tokenizer.as_ref(), &loaded.template, vocab)?,
+        Given::Text(text) => prompt::encode(text, raw, checkpoint.tokenizer(), checkpoint.template(), vocab)?,
     };
     let tokens = prompt.ids.len();
     ensure!(

@@ -4,6 +4,8 @@
 
 mod architecture;
 mod bad_input;
+mod batch;
+mod bench;
 #[cfg(feature = "view")]
 mod cells;
 mod cli;

@@ -1,0 +1,6 @@
+//! How fast a model decodes here, against what the memory allows: the measurements of `trimkv-trace bench`.
+
+pub mod bandwidth;
+pub mod floor;
+pub mod measure;
+pub mod statistics;

@@ -1,0 +1,483 @@
+//! `trimkv-trace bench`: how fast a model of a given shape decodes here, bounded or full, traced or not.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::printer::Printer;
+use super::run::{INTERRUPT, INTERRUPTED, stop_on_ctrl_c};
+use crate::bench::bandwidth::copy_bandwidth;
+use crate::bench::floor::Floor;
+use crate::bench::measure::{BenchError, Job, Record, Timing, generate};
+use crate::bench::statistics::Spread;
+use crate::engine::device::{DTypeChoice, DeviceChoice, Opened, device_name, peak_memory};
+use crate::engine::memory::{Load, Size};
+use crate::model::attention::query_block;
+use crate::model::builtin;
+use crate::model::config::ModelConfig;
+use crate::model::decoder::Decoder;
+use crate::model::gate_config::GateConfig;
+use crate::model::load::{Checkpoint, Wanted};
+use crate::model::random::RandomWeights;
+use crate::model::shape::ModelShape;
+use crate::policy::{Policy, PolicyKind};
+use crate::trace::manifest::{Manifest, ModelFacts, PolicyFacts, SCHEMA, Tool};
+
+/// Prompt and steps of the run before those that count, which loads kernels and wakes threads.
+const WARM_UP: (usize, usize) = (32, 4);
+
+/// `trimkv-trace bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Shape: tiny, qwen3-0.6b, qwen3-1.7b, qwen3-4b or qwen3-8b with random weights, or builtin with its own
+    #[arg(long, value_name = "NAME", default_value = "builtin", help_heading = "Model")]
+    model: Model,
+    /// Where to run: auto, cpu or cuda:N
+    #[arg(long, default_value = "auto", help_heading = "Model")]
+    device: DeviceChoice,
+    /// Number type: auto, f32, f16 or bf16
+    #[arg(long, default_value = "auto", help_heading = "Model")]
+    dtype: DTypeChoice,
+
+    /// Prompt tokens of every sequence
+    #[arg(long, value_name = "TOKENS", default_value_t = 512, help_heading = "Work")]
+    context: usize,
+    /// Decoding steps
+    #[arg(long, value_name = "TOKENS", default_value_t = 128, help_heading = "Work")]
+    generate: usize,
+    /// Sequences that decode together
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Work")]
+    batch: usize,
+    /// Read prompts in passes of this many tokens, with a cut after each
+    #[arg(long, value_name = "TOKENS", help_heading = "Work")]
+    prefill_chunk: Option<usize>,
+    /// Times to repeat everything; medians are told
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Work")]
+    rounds: usize,
+    /// Seed of weights and prompts
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Work")]
+    seed: u64,
+
+    /// Tokens each KV head keeps, or full
+    #[arg(long, value_name = "TOKENS|full", default_value = "1024", help_heading = "Cache")]
+    budget: Budget,
+    /// Tokens it may overrun before a cut
+    #[arg(long, value_name = "TOKENS", default_value_t = 128, help_heading = "Cache")]
+    buffer: u32,
+    /// What to evict: trimkv, trimkv-knorm, full, window, streaming-llm or random
+    #[arg(long, value_name = "NAME", default_value = "trimkv", help_heading = "Cache")]
+    policy: PolicyKind,
+
+    /// With the trace written to a temporary folder, without, or both in alternation
+    #[arg(long, value_name = "WHETHER", default_value = "both", help_heading = "Output")]
+    record: Recorded,
+    /// Print one JSON object instead of a table
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Model {
+    BuiltIn,
+    Shape(ModelShape),
+}
+
+impl FromStr for Model {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if name == builtin::NAME {
+            return Ok(Self::BuiltIn);
+        }
+        name.parse().map(Self::Shape).map_err(|error| format!("{error}, or {}", builtin::NAME))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Budget {
+    Full,
+    Tokens(u32),
+}
+
+impl FromStr for Budget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("full", _) => Ok(Self::Full),
+            (_, Ok(tokens)) if tokens > 0 => Ok(Self::Tokens(tokens)),
+            _ => Err(format!("a budget is a number of tokens, at least 1, or full, not {text:?}")),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Recorded {
+    On,
+    Off,
+    Both,
+}
+
+/// A model that is ready, and what is told about it.
+struct Ready {
+    model: Decoder,
+    gate: Option<GateConfig>,
+    name: String,
+    weights: &'static str,
+    load_seconds: f64,
+}
+
+/// Everything measured. What was not is null.
+#[derive(Serialize)]
+struct Report {
+    tool: String,
+    model: String,
+    weights: &'static str,
+    device: String,
+    dtype: &'static str,
+    policy: String,
+    budget: Option<u32>,
+    buffer: Option<u32>,
+    context: usize,
+    generate: usize,
+    batch: usize,
+    prefill_chunk: Option<usize>,
+    rounds: usize,
+    seed: u64,
+    load_seconds: f64,
+    copy_bytes_per_second: f64,
+    floor_bytes_per_step: Floor,
+    peak_bytes: Option<u64>,
+    peak_of: &'static str,
+    full_cache_bytes: u64,
+    runs: Vec<Variant>,
+    /// Median over the rounds of how much longer the steps of a traced run took than those of the untraced one before it.
+    tracing_cost: Option<f64>,
+}
+
+/// The runs with or without a trace.
+#[derive(Serialize)]
+struct Variant {
+    record: bool,
+    tokens_per_second: f64,
+    ms_per_step: Option<Spread>,
+    share_of_copy_bandwidth: f64,
+    prefill_seconds: f64,
+    prefill_tokens_per_second: f64,
+    finish_seconds: Option<f64>,
+    cuts: u64,
+    evicted: u64,
+    cache_bytes: u64,
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// When the request cannot be met.
+pub fn run(args: &BenchArgs, printer: &Printer) -> Result<ExitCode> {
+    ensure!(args.context > 0, "--context 0 leaves nothing to continue; give at least 1");
+    ensure!(args.generate > 0, "--generate 0 times nothing; give at least 1");
+    ensure!(args.batch > 0, "--batch 0 is no sequence; give at least 1");
+    ensure!(args.rounds > 0, "--rounds 0 measures nothing; give at least 1");
+    ensure!(args.prefill_chunk != Some(0), "--prefill-chunk 0 reads nothing; give at least 1");
+    let tokens = args.context.saturating_add(args.generate);
+    ensure!(u32::try_from(tokens).is_ok(), "{tokens} tokens are more than a trace can count; ask for fewer");
+    let (kind, budget) = match args.budget {
+        Budget::Tokens(budget) if args.policy != PolicyKind::Full => (args.policy, Some(budget)),
+        _ => (PolicyKind::Full, None),
+    };
+    let policy = kind.policy(budget.unwrap_or_default(), args.buffer, args.seed);
+    let limit = policy.rule.as_ref().map(|rule| rule.limit());
+    if let Some(limit) = limit.filter(|&limit| tokens < limit) {
+        printer.warning(&format!("{tokens} tokens never fill a budget and buffer of {limit}, so nothing is evicted"));
+    }
+    stop_on_ctrl_c()?;
+    let ready = load(args, kind, &policy, printer)?;
+    let timings = match measure(args, &policy, &ready, printer) {
+        Err(error) if INTERRUPT.load(Ordering::Relaxed) => {
+            printer.note(&format!("stopped before anything was measured in full ({error})"));
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        timings => timings?,
+    };
+    let report = report(args, kind, budget, ready, &timings)?;
+    printer.line(&if args.json { serde_json::to_string_pretty(&report)? } else { report.table() });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the model on its device, if everything that follows fits. Gates that nothing reads are left out: a full cache
+/// must not pay for them.
+fn load(args: &BenchArgs, kind: PolicyKind, policy: &Policy, printer: &Printer) -> Result<Ready> {
+    let Opened { device, note } = args.device.open()?;
+    note.iter().for_each(|note| printer.note(note));
+    let start = Instant::now();
+    let fits = |config: &ModelConfig, weights, dtype| {
+        let load = Load {
+            config,
+            weights,
+            dtype,
+            rule: policy.rule.as_ref(),
+            prompt: args.context,
+            prefill_chunk: args.prefill_chunk,
+            generate: args.generate,
+            sequences: args.batch,
+            query_block: query_block(&device),
+        };
+        load.forecast(&device).check(&device)
+    };
+    let (model, gate, name, weights) = match args.model {
+        Model::BuiltIn => {
+            let mut checkpoint = Checkpoint::open(&Wanted::default())?;
+            if !kind.needs_gates() {
+                checkpoint.take_gates();
+            }
+            let dtype = args.dtype.resolve(&device, checkpoint.config().stored_dtype.as_deref());
+            fits(checkpoint.config(), checkpoint.weight_bytes(dtype), dtype)?;
+            let loaded = checkpoint.load(dtype, &device)?;
+            (loaded.model, loaded.gate_config, builtin::NAME, "trained")
+        }
+        Model::Shape(shape) => {
+            let config = shape.config();
+            let dtype = args.dtype.resolve(&device, config.stored_dtype.as_deref());
+            let gate = kind.needs_gates().then(|| shape.gate_config());
+            let floor = Floor::of_step(&config, gate.as_ref(), dtype, 0.0, 0);
+            let embedding = if config.tied { 0 } else { config.vocab * config.hidden * dtype.size_in_bytes() };
+            fits(&config, floor.weights + floor.gates + embedding as u64, dtype)?;
+            let random = RandomWeights { seed: args.seed };
+            let gates = match &gate {
+                Some(gate) => Some((gate.kind, random.gates(gate, &config, dtype, &device)?)),
+                None => None,
+            };
+            (Decoder::load(config, &random, gates, dtype, &device)?, gate, shape.name, "random")
+        }
+    };
+    device.synchronize()?;
+    Ok(Ready { model, gate, name: name.to_owned(), weights, load_seconds: start.elapsed().as_secs_f64() })
+}
+
+/// Per round, the run without a trace and the one with.
+type Rounds = Vec<(Option<Timing>, Option<Timing>)>;
+
+fn measure(args: &BenchArgs, policy: &Policy, ready: &Ready, printer: &Printer) -> Result<Rounds, BenchError> {
+    let job = Job {
+        model: &ready.model,
+        policy,
+        context: args.context,
+        prefill_chunk: args.prefill_chunk,
+        steps: args.generate,
+        batch: args.batch,
+        seed: args.seed,
+        interrupted: &INTERRUPT,
+    };
+    generate(&Job { context: WARM_UP.0.min(args.context), steps: WARM_UP.1, ..job }, None)?;
+    let bar = printer.progress(args.rounds as u64, "measuring");
+    let manifest = manifest(ready);
+    let traced = |round: usize| -> Result<Timing, BenchError> {
+        let folder = Scratch::new(round);
+        generate(&job, Some(&Record { directory: &folder.0, manifest: &manifest }))
+    };
+    let rounds = (0..args.rounds).map(|round| {
+        let off = (args.record != Recorded::On).then(|| generate(&job, None)).transpose()?;
+        let on = (args.record != Recorded::Off).then(|| traced(round)).transpose()?;
+        bar.set(round as u64 + 1);
+        Ok((off, on))
+    });
+    rounds.collect()
+}
+
+/// A folder of our own among the system's temporary ones, removed with everything in it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(round: usize) -> Self {
+        Self(std::env::temp_dir().join(format!("trimkv-trace-bench-{}-{round}", std::process::id())))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is the system's to clean.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn manifest(ready: &Ready) -> Manifest {
+    let config = ready.model.config();
+    Manifest {
+        schema: SCHEMA.to_owned(),
+        id: "bench".to_owned(),
+        created: String::new(),
+        status: Default::default(),
+        note: None,
+        tool: Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        model: ModelFacts {
+            name: ready.name.clone(),
+            source: format!("{} weights", ready.weights),
+            revision: None,
+            architecture: config.architecture.as_str().to_owned(),
+            layers: config.layers,
+            kv_heads: config.kv_heads,
+            query_heads: config.query_heads,
+            head_dim: config.head_dim,
+            hidden: config.hidden,
+            vocab: config.vocab,
+            dtype: ready.model.dtype().as_str().to_owned(),
+        },
+        gates: None,
+        policy: PolicyFacts::default(),
+        sampling: Default::default(),
+        device: device_name(ready.model.device()).to_owned(),
+        prompt: Default::default(),
+        generated: Default::default(),
+        seen: 0,
+        seconds: Default::default(),
+        bytes: Default::default(),
+        crc32: Default::default(),
+    }
+}
+
+fn report(
+    args: &BenchArgs,
+    kind: PolicyKind,
+    budget: Option<u32>,
+    ready: Ready,
+    rounds: &[(Option<Timing>, Option<Timing>)],
+) -> Result<Report> {
+    let Ready { model, gate, name, weights, load_seconds } = ready;
+    let (config, dtype, device) = (model.config().clone(), model.dtype(), model.device().clone());
+    let heads = model.shape().heads() as u64 * args.batch as u64;
+    let peak_bytes = peak_memory(&device);
+    // The copy needs room of its own, and its buffers must not count as the run's.
+    drop(model);
+    let bandwidth = copy_bandwidth(&device)?;
+    let all: Vec<&Timing> = rounds.iter().flat_map(|(off, on)| off.iter().chain(on)).collect();
+    let steps = (all.len() * args.generate) as f64;
+    let attended = all.iter().map(|timing| timing.attended as f64).sum::<f64>() / steps;
+    let floor = Floor::of_step(&config, gate.as_ref(), dtype, attended, heads);
+    let variant = |record: bool| {
+        let timings = rounds.iter().filter_map(|(off, on)| if record { on.as_ref() } else { off.as_ref() });
+        Variant::of(record, &timings.collect::<Vec<_>>(), args, floor.total() / bandwidth)
+    };
+    let costs = rounds.iter().filter_map(|(off, on)| Some(decoding(on.as_ref()?) / decoding(off.as_ref()?) - 1.0));
+    let tokens = (args.batch * (args.context + args.generate)) as u64;
+    Ok(Report {
+        tool: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        model: name,
+        weights,
+        device: crate::engine::device::describe(&device),
+        dtype: dtype.as_str(),
+        policy: kind.to_string(),
+        budget,
+        buffer: budget.map(|_| args.buffer),
+        context: args.context,
+        generate: args.generate,
+        batch: args.batch,
+        prefill_chunk: args.prefill_chunk,
+        rounds: args.rounds,
+        seed: args.seed,
+        load_seconds,
+        copy_bytes_per_second: bandwidth,
+        floor_bytes_per_step: floor,
+        peak_bytes,
+        peak_of: if device.is_cpu() { "process" } else { "tensors" },
+        full_cache_bytes: tokens * config.cache_bytes_per_token(dtype.size_in_bytes()),
+        runs: [false, true].into_iter().filter_map(variant).collect(),
+        tracing_cost: Spread::of(costs.collect()).map(|spread| spread.median),
+    })
+}
+
+fn decoding(timing: &Timing) -> f64 {
+    timing.step_seconds.iter().sum()
+}
+
+impl Variant {
+    /// `least` is the time a step would take at the copy bandwidth.
+    fn of(record: bool, timings: &[&Timing], args: &BenchArgs, least: f64) -> Option<Self> {
+        let median = |value: &dyn Fn(&Timing) -> f64| {
+            Spread::of(timings.iter().map(|timing| value(timing)).collect()).map(|spread| spread.median)
+        };
+        let first = timings.first()?;
+        let step = median(&decoding)? / args.generate as f64;
+        let prefill_seconds = median(&|timing| timing.prefill_seconds)?;
+        let milliseconds = timings.iter().flat_map(|timing| timing.step_seconds.iter().map(|seconds| seconds * 1e3));
+        Some(Self {
+            record,
+            tokens_per_second: args.batch as f64 / step,
+            ms_per_step: Spread::of(milliseconds.collect()),
+            share_of_copy_bandwidth: least / step,
+            prefill_seconds,
+            prefill_tokens_per_second: (args.batch * args.context) as f64 / prefill_seconds,
+            finish_seconds: first.finish_seconds.and(median(&|timing| timing.finish_seconds.unwrap_or_default())),
+            cuts: first.cuts,
+            evicted: first.evicted,
+            cache_bytes: first.cache_bytes,
+        })
+    }
+}
+
+impl Report {
+    fn table(&self) -> String {
+        let bounds = match (self.budget, self.buffer) {
+            (Some(budget), Some(buffer)) => format!("M = {budget} + {buffer}"),
+            _ => "everything kept".to_owned(),
+        };
+        let mut lines = vec![
+            format!("{} ({} weights), {}, {}", self.model, self.weights, self.dtype, self.device),
+            format!(
+                "{}, {bounds}; {} x {} tokens of context, {} generated, {} rounds",
+                self.policy, self.batch, self.context, self.generate, self.rounds
+            ),
+            String::new(),
+            format!(
+                "{:<10} {:>10} {:>27} {:>12} {:>12}",
+                "trace", "tokens/s", "ms/step (p10 to p90)", "of copying", "prefill"
+            ),
+        ];
+        for run in &self.runs {
+            let step = run
+                .ms_per_step
+                .map_or_else(String::new, |ms| format!("{:.2} ({:.2} to {:.2})", ms.median, ms.p10, ms.p90));
+            lines.push(format!(
+                "{:<10} {:>10.1} {step:>27} {:>10.1} % {:>10.2} s",
+                if run.record { "written" } else { "off" },
+                run.tokens_per_second,
+                100.0 * run.share_of_copy_bandwidth,
+                run.prefill_seconds,
+            ));
+        }
+        lines.push(String::new());
+        if let Some(cost) = self.tracing_cost {
+            lines.push(format!("tracing    {:+.1} % time per step (median of {} rounds)", 100.0 * cost, self.rounds));
+        }
+        let floor = &self.floor_bytes_per_step;
+        lines.push(format!(
+            "a step     {} at least: weights {}, gates {}, keys and values {}",
+            Size(floor.total() as u64),
+            Size(floor.weights),
+            Size(floor.gates),
+            Size(floor.cache as u64)
+        ));
+        lines.push(format!("copying    {:.1} GB/s, read and written", self.copy_bytes_per_second / 1e9));
+        if let Some(run) = self.runs.first() {
+            lines.push(format!(
+                "cache      {} at most; {} had every token been kept; {} entries evicted in {} cuts",
+                Size(run.cache_bytes),
+                Size(self.full_cache_bytes),
+                run.evicted,
+                run.cuts
+            ));
+        }
+        let peak = self.peak_bytes.map_or_else(|| "not measured".to_owned(), |bytes| Size(bytes).to_string());
+        lines.push(format!(
+            "memory     {peak} at most, {}",
+            if self.peak_of == "process" { "whole process" } else { "tensors" }
+        ));
+        lines.join("\n")
+    }
+}

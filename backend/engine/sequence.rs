@@ -1,0 +1,170 @@
+//! What a generation knows about one sequence, whoever holds its tensors: what to feed next, who is cached, what was
+//! drawn.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::cache::bounded::LayerCache;
+use crate::cache::ledger::{Births, Decision, Ledger, ScoreError};
+use crate::model::decoder::{Decoder, Output};
+use crate::policy::{Policy, Scope};
+use crate::trace::step::{KvHead, Phase};
+
+use super::generation::{EngineError, Request, Stop};
+use super::sampling::{Drawn, Sampler, greedy_on_device};
+
+/// One sequence of a generation.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    request: Request,
+    sampler: Sampler,
+    ledger: Ledger,
+    read: usize,
+    last: Option<u32>,
+    sampled: usize,
+}
+
+/// What a pass drew for a sequence, and the logits it drew from where the host has them.
+pub(super) type Draw = (Option<Drawn>, Vec<f32>);
+
+impl Sequence {
+    pub(super) fn new(model: &Decoder, request: Request, sampler: Sampler) -> Self {
+        Self { ledger: Ledger::new(model.shape()), request, sampler, read: 0, last: None, sampled: 0 }
+    }
+
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(super) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    pub(super) fn prompt_is_read(&self) -> bool {
+        self.read == self.request.prompt.len()
+    }
+
+    /// Entries that a head holds when it is next cut, 0 where that is not known: what to make room for at once.
+    pub(super) fn expected(&self, policy: &Policy) -> usize {
+        let Request { prompt, max_new_tokens, context, .. } = &self.request;
+        match &policy.rule {
+            // No more than the run can hold: a vast buffer must not take memory that is never used.
+            Some(rule) if rule.threshold.is_none() && rule.scope == Scope::Head => {
+                rule.limit().min(*context).min(prompt.len().saturating_add(*max_new_tokens))
+            }
+            _ => 0,
+        }
+    }
+
+    /// The next tokens to feed, or why there are none.
+    pub(super) fn next_input(&self, interrupted: &AtomicBool) -> Result<(Phase, Vec<u32>), Stop> {
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Stop::Interrupted);
+        }
+        let unread = &self.request.prompt[self.read..];
+        if !unread.is_empty() {
+            let count = self.request.prefill_chunk.unwrap_or(unread.len()).clamp(1, unread.len());
+            return Ok((Phase::Prefill, unread[..count].to_vec()));
+        }
+        match self.last {
+            Some(id) if self.request.eos.contains(&id) => Err(Stop::Eos),
+            _ if self.sampled >= self.request.max_new_tokens => Err(Stop::Length),
+            _ if self.ledger.seen() as usize >= self.request.context => Err(Stop::Context),
+            Some(id) => Ok((Phase::Decode, vec![id])),
+            None => Err(Stop::Length),
+        }
+    }
+
+    /// Books a pass's tokens.
+    pub(super) fn append(&mut self, phase: Phase, fed: usize, output: &Output) {
+        self.ledger.append(Births {
+            count: fed as u32,
+            log_beta: output.log_beta.as_ref(),
+            key_norm: output.key_norm.as_ref(),
+        });
+        if phase == Phase::Prefill {
+            self.read += fed;
+        }
+    }
+
+    /// Decides who leaves. The tensors must follow.
+    pub(super) fn cut(&mut self, policy: &Policy) -> Result<Option<Decision>, ScoreError> {
+        self.ledger.cut(policy)
+    }
+
+    /// Whether a pass's last hidden state is needed for logits.
+    pub(super) fn wants_logits(&self) -> bool {
+        self.prompt_is_read() || self.request.record_logits
+    }
+
+    /// Whether the next token may be drawn where the logits are, and they may stay there: copying a vocabulary's worth
+    /// to the host and summing it there takes longer than a GPU's whole pass.
+    pub(super) fn draws_on_device(&self) -> bool {
+        self.sampler.is_greedy() && !self.request.record_logits
+    }
+
+    /// Draws from logits on the host.
+    pub(super) fn draw(&mut self, logits: Vec<f32>, model: &Decoder) -> Result<Draw, EngineError> {
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(self.non_finite(model));
+        }
+        let drawn = if self.wants_token() { self.sampler.draw(&logits) } else { None };
+        self.take(drawn);
+        Ok((drawn, logits))
+    }
+
+    /// Takes what was drawn on the device; `None` where logits were not finite.
+    pub(super) fn accept(&mut self, drawn: Option<Drawn>, model: &Decoder) -> Result<Draw, EngineError> {
+        let drawn = drawn.ok_or_else(|| self.non_finite(model))?;
+        let drawn = self.wants_token().then_some(drawn);
+        self.take(drawn);
+        Ok((drawn, Vec::new()))
+    }
+
+    fn wants_token(&self) -> bool {
+        self.prompt_is_read() && self.sampled < self.request.max_new_tokens
+    }
+
+    fn take(&mut self, drawn: Option<Drawn>) {
+        if let Some(drawn) = drawn {
+            self.sampled += 1;
+            self.last = Some(drawn.id);
+        }
+    }
+
+    fn non_finite(&self, model: &Decoder) -> EngineError {
+        EngineError::NonFiniteLogits { tokens_seen: self.ledger.seen(), dtype: model.dtype().as_str() }
+    }
+
+    /// Attention from cache columns to positions, before a cut moves them. `layer` gives a layer's cache, where this
+    /// sequence's heads begin at `first`.
+    pub(super) fn attention_by_position<'c>(
+        &self,
+        columns: &[Vec<f32>],
+        model: &Decoder,
+        first: usize,
+        layer: impl Fn(usize) -> &'c LayerCache,
+    ) -> Vec<Vec<(u32, f32)>> {
+        let head_mass = |(head, mass): (KvHead, &Vec<f32>)| {
+            let cache = layer(usize::from(head.layer));
+            let column = |slot| cache.column(first + usize::from(head.head), slot);
+            let positions = self.ledger.positions(head).iter().enumerate();
+            positions.map(|(slot, &position)| (position, mass[column(slot)])).collect()
+        };
+        model.shape().iter().zip(columns).map(head_mass).collect()
+    }
+}
+
+/// Draws for several sequences from the hidden states of their newest tokens, in one product.
+pub(super) fn draw_all(
+    sequences: &mut [&mut Sequence],
+    hidden: &candle_core::Tensor,
+    model: &Decoder,
+) -> Result<Vec<Draw>, EngineError> {
+    let logits = model.logits(hidden)?;
+    if !model.device().is_cpu() && sequences.iter().all(|sequence| sequence.draws_on_device()) {
+        let drawn = greedy_on_device(&logits)?;
+        return sequences.iter_mut().zip(drawn).map(|(sequence, drawn)| sequence.accept(drawn, model)).collect();
+    }
+    let rows = logits.to_vec2::<f32>()?;
+    sequences.iter_mut().zip(rows).map(|(sequence, row)| sequence.draw(row, model)).collect()
+}

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Checks and measures on a machine with a GPU, with a binary that was built elsewhere. It needs the binary, this
+# repository's recorded runs, bash and Python 3 (standard library only). It stops at the first thing that fails.
+#
+#   scripts/gpu-check.sh BINARY OUT            everything; results in OUT/gpu.json and OUT/gpu.md
+#   SMOKE=1 scripts/gpu-check.sh BINARY OUT    the same steps with a tiny model, for instance on the CPU
+#
+# DEVICE    where to run [default: cuda:0]
+# FIXTURES  the recorded runs [default: tests/fixtures/golden of this repository]
+# ROUNDS    repetitions of each measurement [default: 3]
+set -euo pipefail
+
+if [ $# -ne 2 ]; then
+  sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+  exit 1
+fi
+binary=$(realpath "$1")
+mkdir -p "$2"
+out=$(realpath "$2")
+here=$(cd "$(dirname "$0")/.." && pwd)
+fixtures=${FIXTURES:-$here/tests/fixtures/golden}
+device=${DEVICE:-cuda:0}
+rounds=${ROUNDS:-3}
+
+# NVIDIA's libraries where Python wheels put them, for a loader that does not know the place.
+wheels=$(python3 -c 'import site, glob, os; print(":".join(d for s in site.getsitepackages() for d in glob.glob(os.path.join(s, "nvidia", "*", "lib"))))' 2>/dev/null || true)
+export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}${wheels:+:$wheels}
+
+say() { printf '\n== %s\n' "$1" >&2; }
+
+say "the machine"
+{ nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv,noheader 2>/dev/null || echo "no nvidia-smi"; } | tee "$out/machine.txt" >&2
+"$binary" --version | tee -a "$out/machine.txt" >&2
+
+for dtype in f32 bf16; do
+  say "recorded runs in $dtype"
+  "$binary" parity "$fixtures" --device "$device" --dtype "$dtype" --json >"$out/parity-$dtype.json" ||
+    { status=$?; cat "$out/parity-$dtype.json" >&2; exit $status; }
+done
+
+# name, then the flags of trimkv-trace bench
+measure() {
+  local name=$1
+  shift
+  say "$name"
+  "$binary" bench --device "$device" --rounds "$rounds" --json "$@" >"$out/bench-$name.json"
+}
+
+if [ -n "${SMOKE:-}" ]; then
+  common=(--model tiny --dtype f32 --generate 40 --buffer 8)
+  contexts=(96:2 64:2 64:3)
+  budget=32
+  long=256
+  chunk=64
+else
+  # The settings of the TRIM-KV paper's table 4: context and batch, 1,024 tokens generated, M = 1,024.
+  common=(--model qwen3-4b --dtype bf16 --generate 1024 --buffer 128)
+  contexts=(32768:4 16384:4 16384:8)
+  budget=1024
+  long=32768
+  chunk=4096
+fi
+for setting in "${contexts[@]}"; do
+  context=${setting%:*}
+  batch=${setting#*:}
+  measure "bounded-$context-$batch" "${common[@]}" --context "$context" --batch "$batch" --budget "$budget" --record both
+  measure "full-$context-$batch" "${common[@]}" --context "$context" --batch "$batch" --budget full --record off
+done
+measure "prefill-$long-chunked" "${common[@]}" --context "$long" --batch 1 --budget "$budget" --prefill-chunk "$chunk" --record off
+
+say "the table"
+python3 - "$out" <<'PYTHON'
+import json, pathlib, sys
+
+out = pathlib.Path(sys.argv[1])
+load = lambda path: json.loads(path.read_text())
+parity = {path.stem.removeprefix("parity-"): load(path) for path in sorted(out.glob("parity-*.json"))}
+bench = {path.stem.removeprefix("bench-"): load(path) for path in sorted(out.glob("bench-*.json"))}
+machine = (out / "machine.txt").read_text().strip().splitlines()
+(out / "gpu.json").write_text(json.dumps({"machine": machine, "parity": parity, "bench": bench}, indent=1))
+
+# Tokens/s on one H200 in the paper's table: full cache and TRIM-KV.
+paper = {("qwen3-4b", 32768, 4): (68, 130), ("qwen3-4b", 16384, 4): (114, 151), ("qwen3-4b", 16384, 8): (139, 280)}
+percent = lambda share: f"{100 * share:.0f} %"
+lines = [" · ".join(machine), ""]
+for dtype, report in parity.items():
+    runs = report["runs"]
+    parted = sum(run["parting"] is not None for run in runs)
+    lines.append(
+        f"- recorded runs in {dtype} on {report['device']}: {report['within']} of {len(runs)} within the tolerance; largest difference of "
+        f"logits {max(run['logits'] for run in runs):.1e}, of log beta {max(run['log_beta'] for run in runs):.1e}; "
+        f"{parted} part at a tie"
+    )
+lines += [
+    "",
+    "| model, context x batch | cache | tokens/s | paper, H200 | ms/step (p10 to p90) | of the copy bandwidth | tracing | prefill | cache bytes | peak |",
+    "|---|---|---|---|---|---|---|---|---|---|",
+]
+for name, report in bench.items():
+    for run in report["runs"]:
+        kept = "full" if report["budget"] is None else f"M = {report['budget']} + {report['buffer']}"
+        if run["record"]:
+            kept += ", traced"
+        known = paper.get((report["model"], report["context"], report["batch"]))
+        known = "" if known is None else str(known[0 if report["budget"] is None else 1])
+        step = run["ms_per_step"]
+        cost = report["tracing_cost"]
+        peak = report["peak_bytes"]
+        chunk = report["prefill_chunk"]
+        lines.append(
+            f"| {report['model']}, {report['context']:,} x {report['batch']} | {kept} | {run['tokens_per_second']:.0f} | {known} "
+            f"| {step['median']:.2f} ({step['p10']:.2f} to {step['p90']:.2f}) | {percent(run['share_of_copy_bandwidth'])} "
+            f"| {f'{100 * cost:+.1f} %' if run['record'] and cost is not None else ''} "
+            f"| {run['prefill_seconds']:.2f} s{f' in chunks of {chunk:,}' if chunk else ''} "
+            f"| {run['cache_bytes'] / 1e9:.2f} GB | {f'{peak / 1e9:.1f} GB' if peak else 'not measured'} |"
+        )
+lines += ["", *[f"{name}: copying {report['copy_bytes_per_second'] / 1e9:.0f} GB/s" for name, report in bench.items()]]
+(out / "gpu.md").write_text("\n".join(lines) + "\n")
+print((out / "gpu.md").read_text())
+PYTHON
