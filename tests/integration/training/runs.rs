@@ -135,7 +135,7 @@ fn a_longer_budget_never_costs_quality() {
         let settings = Settings {
             budget,
             rows: documents.len(),
-            steps: 100,
+            learning_rate: 6e-2,
             // The capacity loss outweighs the rest, so that gates of every budget come to hold about that much.
             capacity: "tokens".to_owned(),
             capacity_weight: 10.0,
@@ -143,11 +143,11 @@ fn a_longer_budget_never_costs_quality() {
             ntp_weight: 0.0,
             ..settings()
         };
-        let trainer = run(&model, &documents, settings, 100);
-        let last = &trainer.rows()[99];
+        let trainer = run(&model, &documents, settings, 30);
+        let last = &trainer.rows()[29];
         (budget, last.kl, last.last_soft_size())
     };
-    let learned = [2, 4, 8, 16, 32].map(learned);
+    let learned = [4, 8, 16, 32].map(learned);
     println!("budget, KL, soft cache size at the end: {learned:?}");
     for [(less, worse, smaller), (more, better, larger)] in learned.windows(2).map(|pair| [pair[0], pair[1]]) {
         assert!(larger > smaller, "gates for {more} hold {larger} tokens, those for {less} {smaller}");
