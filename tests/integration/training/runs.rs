@@ -126,6 +126,37 @@ fn training_shrinks_the_soft_cache_and_keeps_the_models_words() {
     assert!(rows[29].kl < 1.0, "the student lost its teacher: KL {}", rows[29].kl);
 }
 
+/// The toy task: say what the frozen model says about seven short texts, with less memory than they are long.
+#[test]
+fn a_longer_budget_never_costs_quality() {
+    let model = model("qwen3-tiny", DType::F32);
+    let documents = documents(300);
+    let learned = |budget: u32| {
+        let settings = Settings {
+            budget,
+            rows: documents.len(),
+            learning_rate: 6e-2,
+            // The capacity loss outweighs the rest, so that gates of every budget come to hold about that much.
+            capacity: "tokens".to_owned(),
+            capacity_weight: 10.0,
+            kl_weight: 1.0,
+            ntp_weight: 0.0,
+            ..settings()
+        };
+        let trainer = run(&model, &documents, settings, 30);
+        let last = &trainer.rows()[29];
+        (budget, last.kl, last.last_soft_size())
+    };
+    let learned = [4, 8, 16, 32].map(learned);
+    println!("budget, KL, soft cache size at the end: {learned:?}");
+    for [(less, worse, smaller), (more, better, larger)] in learned.windows(2).map(|pair| [pair[0], pair[1]]) {
+        assert!(larger > smaller, "gates for {more} hold {larger} tokens, those for {less} {smaller}");
+        assert!(better <= worse, "KL {worse} with a budget of {less}, {better} with {more}");
+    }
+    let [(_, least, _), .., (_, most, _)] = learned;
+    assert!(least > 10.0 * most, "memory must matter for this task: KL {least} and {most}");
+}
+
 #[test]
 fn one_seed_is_one_run_and_another_is_another() {
     let model = model("llama-tiny", DType::F32);
