@@ -175,8 +175,11 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Slots that each head keeps, in order; none where a head was not cut.
+type Kept = Vec<Option<Vec<u32>>>;
+
 /// A decision's part for the trace, and its part for the tensors.
-fn apart(decision: Option<Decision>) -> (Option<crate::trace::step::Cut>, Option<Vec<Option<Vec<u32>>>>) {
+fn apart(decision: Option<Decision>) -> (Option<crate::trace::step::Cut>, Option<Kept>) {
     decision.map(|Decision { cut, kept }| (cut, kept)).unzip()
 }
 
