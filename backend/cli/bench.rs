@@ -17,7 +17,7 @@ use crate::bench::floor::Floor;
 use crate::bench::measure::{BenchError, Job, Record, Timing, generate};
 use crate::bench::statistics::Spread;
 use crate::engine::device::{DTypeChoice, DeviceChoice, Opened, device_name, peak_memory};
-use crate::engine::memory::{Load, Size};
+use crate::engine::memory::{Forecast, Load, Shortage, Size};
 use crate::model::attention::query_block;
 use crate::model::builtin;
 use crate::model::config::ModelConfig;
@@ -131,6 +131,7 @@ struct Ready {
     name: String,
     weights: &'static str,
     load_seconds: f64,
+    foreseen: Forecast,
 }
 
 /// Everything measured. What was not is null.
@@ -155,6 +156,7 @@ struct Report {
     floor_bytes_per_step: Floor,
     peak_bytes: Option<u64>,
     peak_of: &'static str,
+    foreseen_bytes: u64,
     full_cache_bytes: u64,
     runs: Vec<Variant>,
     /// Median over the rounds of how much longer the steps of a traced run took than those of the untraced one before it.
@@ -217,7 +219,7 @@ fn load(args: &BenchArgs, kind: PolicyKind, policy: &Policy, printer: &Printer) 
     let Opened { device, note } = args.device.open()?;
     note.iter().for_each(|note| printer.note(note));
     let start = Instant::now();
-    let fits = |config: &ModelConfig, weights, dtype| {
+    let fits = |config: &ModelConfig, weights, dtype| -> Result<Forecast, Shortage> {
         let load = Load {
             config,
             weights,
@@ -229,18 +231,19 @@ fn load(args: &BenchArgs, kind: PolicyKind, policy: &Policy, printer: &Printer) 
             sequences: args.batch,
             query_block: query_block(&device),
         };
-        load.forecast(&device).check(&device)
+        let forecast = load.forecast(&device);
+        forecast.check(&device).map(|()| forecast)
     };
-    let (model, gate, name, weights) = match args.model {
+    let (model, gate, name, weights, foreseen) = match args.model {
         Model::BuiltIn => {
             let mut checkpoint = Checkpoint::open(&Wanted::default())?;
             if !kind.needs_gates() {
                 checkpoint.take_gates();
             }
             let dtype = args.dtype.resolve(&device, checkpoint.config().stored_dtype.as_deref());
-            fits(checkpoint.config(), checkpoint.weight_bytes(dtype), dtype)?;
+            let foreseen = fits(checkpoint.config(), checkpoint.weight_bytes(dtype), dtype)?;
             let loaded = checkpoint.load(dtype, &device)?;
-            (loaded.model, loaded.gate_config, builtin::NAME, "trained")
+            (loaded.model, loaded.gate_config, builtin::NAME, "trained", foreseen)
         }
         Model::Shape(shape) => {
             let config = shape.config();
@@ -248,17 +251,17 @@ fn load(args: &BenchArgs, kind: PolicyKind, policy: &Policy, printer: &Printer) 
             let gate = kind.needs_gates().then(|| shape.gate_config());
             let floor = Floor::of_step(&config, gate.as_ref(), dtype, 0.0, 0);
             let embedding = if config.tied { 0 } else { config.vocab * config.hidden * dtype.size_in_bytes() };
-            fits(&config, floor.weights + floor.gates + embedding as u64, dtype)?;
+            let foreseen = fits(&config, floor.weights + floor.gates + embedding as u64, dtype)?;
             let random = RandomWeights { seed: args.seed };
             let gates = match &gate {
                 Some(gate) => Some((gate.kind, random.gates(gate, &config, dtype, &device)?)),
                 None => None,
             };
-            (Decoder::load(config, &random, gates, dtype, &device)?, gate, shape.name, "random")
+            (Decoder::load(config, &random, gates, dtype, &device)?, gate, shape.name, "random", foreseen)
         }
     };
     device.synchronize()?;
-    Ok(Ready { model, gate, name: name.to_owned(), weights, load_seconds: start.elapsed().as_secs_f64() })
+    Ok(Ready { model, gate, name: name.to_owned(), weights, load_seconds: start.elapsed().as_secs_f64(), foreseen })
 }
 
 /// Per round, the run without a trace and the one with.
@@ -349,7 +352,7 @@ fn report(
     ready: Ready,
     rounds: &[(Option<Timing>, Option<Timing>)],
 ) -> Result<Report> {
-    let Ready { model, gate, name, weights, load_seconds } = ready;
+    let Ready { model, gate, name, weights, load_seconds, foreseen } = ready;
     let (config, dtype, device) = (model.config().clone(), model.dtype(), model.device().clone());
     let heads = model.shape().heads() as u64 * args.batch as u64;
     let peak_bytes = peak_memory(&device);
@@ -386,6 +389,7 @@ fn report(
         floor_bytes_per_step: floor,
         peak_bytes,
         peak_of: if device.is_cpu() { "process" } else { "tensors" },
+        foreseen_bytes: foreseen.total(),
         full_cache_bytes: tokens * config.cache_bytes_per_token(dtype.size_in_bytes()),
         runs: [false, true].into_iter().filter_map(variant).collect(),
         tracing_cost: Spread::of(costs.collect()).map(|spread| spread.median),
@@ -474,10 +478,8 @@ impl Report {
             ));
         }
         let peak = self.peak_bytes.map_or_else(|| "not measured".to_owned(), |bytes| Size(bytes).to_string());
-        lines.push(format!(
-            "memory     {peak} at most, {}",
-            if self.peak_of == "process" { "whole process" } else { "tensors" }
-        ));
+        let whose = if self.peak_of == "process" { "whole process" } else { "tensors" };
+        lines.push(format!("memory     {peak} at most, {whose}; {} foreseen", Size(self.foreseen_bytes)));
         lines.join("\n")
     }
 }

@@ -10,7 +10,7 @@ use crate::cache::ledger::{Decision, Ledger};
 use crate::model::decoder::Decoder;
 use crate::model::error::ModelError;
 use crate::policy::Policy;
-use crate::trace::step::{Pass, Phase};
+use crate::trace::step::{Cut, Pass, Phase};
 
 use super::generation::{EngineError, Generation, Request, Step, Stop, want};
 use super::sampling::Sampler;
@@ -175,11 +175,11 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Slots that each head keeps, in order; none where a head was not cut.
+/// Per head, layer by layer, the slots that stay, or `None` where nothing left.
 type Kept = Vec<Option<Vec<u32>>>;
 
 /// A decision's part for the trace, and its part for the tensors.
-fn apart(decision: Option<Decision>) -> (Option<crate::trace::step::Cut>, Option<Kept>) {
+fn apart(decision: Option<Decision>) -> (Option<Cut>, Option<Kept>) {
     decision.map(|Decision { cut, kept }| (cut, kept)).unzip()
 }
 
