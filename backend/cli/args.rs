@@ -49,36 +49,36 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Named {
-    /// Make a figure of a trace: PDF, SVG or PNG
-    #[cfg(feature = "view")]
-    Figure(Box<super::figure::FigureArgs>),
-    /// Print what each head of a trace kept and what role that gives it
-    Heads(HeadsArgs),
-    /// Measure how fast a model of a given shape decodes here
-    #[cfg(feature = "generate")]
-    Bench(Box<super::bench::BenchArgs>),
-    /// Write documents of the built-in model's world, one JSON object a line
-    #[cfg(feature = "generate")]
-    Corpus(super::corpus::CorpusArgs),
-    /// Measure how well a model answers under bounded caches, on documents it never saw
-    #[cfg(feature = "generate")]
-    Evaluate(super::evaluate::EvaluateArgs),
-    /// Check a device against recorded runs of the authors' implementation
-    #[cfg(feature = "generate")]
-    Parity(super::parity::ParityArgs),
-    /// Learn retention gates for a model
-    #[cfg(feature = "generate")]
-    Train(Box<super::train::TrainArgs>),
     /// Look at traces in a browser, served on this machine only
     #[cfg(feature = "view")]
     Open(super::open::OpenArgs),
+    /// Print what each head of a trace kept and what role that gives it
+    Heads(HeadsArgs),
+    /// Make a figure of a trace: PDF, SVG or PNG
+    #[cfg(feature = "view")]
+    Figure(Box<super::figure::FigureArgs>),
     /// Write one file that shows a trace in any browser, without a server
     #[cfg(feature = "view")]
     Report(super::report::ReportArgs),
     /// Say what looks wrong with a trace; exit code 1 when something does
     Check(CheckArgs),
+    /// Learn retention gates for a model
+    #[cfg(feature = "generate")]
+    Train(Box<super::train::TrainArgs>),
+    /// Measure how well a model answers under bounded caches, on documents it never saw
+    #[cfg(feature = "generate")]
+    Evaluate(super::evaluate::EvaluateArgs),
+    /// Measure how fast a model of a given shape decodes here
+    #[cfg(feature = "generate")]
+    Bench(Box<super::bench::BenchArgs>),
+    /// Check a device against recorded runs of the authors' implementation
+    #[cfg(feature = "generate")]
+    Parity(super::parity::ParityArgs),
     /// Make a trace with planted roles, without a model
     Synth(SynthArgs),
+    /// Write documents of the built-in model's world, one JSON object a line
+    #[cfg(feature = "generate")]
+    Corpus(super::corpus::CorpusArgs),
 }
 
 /// What was asked for.

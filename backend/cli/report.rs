@@ -1,13 +1,16 @@
 //! `trimkv-trace report`: one file that shows a trace.
 
+use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::printer::Printer;
 use crate::report;
 use crate::size::size;
+use crate::trace::error::TraceError;
+use crate::trace::files::write_whole;
 use crate::trace::reader::TraceReader;
 use crate::web::assets;
 
@@ -47,7 +50,9 @@ pub fn run(args: &ReportArgs, printer: &Printer) -> Result<()> {
         printer.result(&html);
         return Ok(());
     }
-    std::fs::write(&args.out, &html).with_context(|| format!("cannot write {}", args.out.display()))?;
+    write_whole(&args.out, |file| {
+        file.write_all(html.as_bytes()).map_err(|error| TraceError::write(&args.out, &error))
+    })?;
     printer.line(&args.out.display().to_string());
     printer.note(&format!("{} in one file; open it in a browser", size(html.len() as u64)));
     Ok(())

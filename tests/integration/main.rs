@@ -25,6 +25,8 @@ mod parity;
 mod policies;
 mod pth;
 mod reference;
+#[cfg(feature = "view")]
+mod report;
 mod robustness;
 mod roles;
 mod run;
