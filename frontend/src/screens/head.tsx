@@ -4,8 +4,8 @@ import { type Trace, here } from "../data/trace";
 import { show, view } from "../state/view";
 import { HeadCard } from "../views/head_card";
 import { HeadGrid } from "../views/head_grid";
-import { Lanes } from "../views/lanes";
-import { MapLegend } from "../views/legend";
+import { Lanes, lanesTable, placesPerRow } from "../views/lanes";
+import { LaneLegend, MapLegend } from "../views/legend";
 import { Choice, Failed, Panel, Waiting } from "../views/panel";
 import { TokenCard } from "../views/token_card";
 import { Triangle, triangleTable } from "../views/triangle";
@@ -27,7 +27,7 @@ export function HeadScreen({ trace }: { trace: Trace }) {
         title={`Layer ${layer}, head ${head}`}
         hint={form === "triangle" ? "Keys to the right, queries down." : "A row is a place in the cache, a bar a token from birth to eviction."}
         class="head-view"
-        table={form === "triangle" && here(trace.layer(layer)) ? () => triangleTable(trace) : undefined}
+        table={here(trace.layer(layer)) ? () => (form === "triangle" ? triangleTable(trace) : lanesTable(trace)) : undefined}
         tools={
           <>
             <button class="quiet" aria-pressed={showGrid} onClick={() => setShowGrid(!showGrid)}>
@@ -49,7 +49,7 @@ export function HeadScreen({ trace }: { trace: Trace }) {
         {columns.state === "failed" && <Failed why={columns.why} />}
         {columns.state === "here" && (form === "triangle" ? <Triangle trace={trace} columns={columns.value} /> : <Lanes trace={trace} columns={columns.value} />)}
         <div class="grid-foot">
-          <MapLegend trace={trace} kind={form === "lanes" ? "half-life" : undefined} />
+          {form === "lanes" ? <LaneLegend trace={trace} every={placesPerRow.value} /> : <MapLegend trace={trace} shares={trace.seen.value > 700} />}
           <p class="hint keys">wheel or W S zoom · drag or A D pan · F fit · click pins</p>
         </div>
       </Panel>

@@ -48,7 +48,7 @@ export function OverviewScreen({ trace }: { trace: Trace }) {
       >
         <HeadGrid trace={trace} test={test} onOpen={() => show({ screen: "head" })} />
         <div class="grid-foot">
-          <MapLegend trace={trace} />
+          <MapLegend trace={trace} shares />
           <RoleKey scores={scores} />
         </div>
       </Panel>

@@ -1,4 +1,5 @@
 // The caches of a layer's heads as lanes: time to the right, one row per place, one bar per token.
+import { signal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { halfLifeShare, longestHalfLife } from "../base/cells";
 import { cssRgb, rampAt } from "../base/colour";
@@ -6,9 +7,10 @@ import { count, plural } from "../base/format";
 import { type Axis, cellFromPixel, pan, pitchOf, pixelFromCell, whole, zoomAbout } from "../base/view_transform";
 import type { LayerColumns } from "../data/columns";
 import { type Slots, slotsOf } from "../data/slots";
-import type { Trace } from "../data/trace";
+import { type Trace, here } from "../data/trace";
 import { cellColours, inks, ramp } from "../state/theme";
 import { clearHover, hover, marked, show, view } from "../state/view";
+import type { TableData } from "./panel";
 import { Plot, type Surface, pointIn } from "./plot";
 
 const LEFT = 44;
@@ -23,6 +25,23 @@ interface Lane {
   height: number;
   /** Rows drawn; fewer than places when there is too little height. */
   rows: number;
+}
+
+/** Places that one row of the lanes now on screen stands for, where they do not all fit. */
+export const placesPerRow = signal(1);
+
+/** Lives of the marked head's tokens, as the lanes draw them. */
+export function lanesTable(trace: Trace): TableData {
+  const { layer, head } = view.value;
+  const columns = here(trace.layer(layer));
+  const slots = columns && slotsOf(columns, head);
+  const texts = here(trace.tokens)?.text;
+  const shown = Math.min(columns?.seen ?? 0, 2000);
+  const rows = Array.from({ length: shown }, (_, token) => {
+    const gone = columns ? columns.evictedAt[columns.at(head, token)] : 0;
+    return [slots?.of[token] ?? 0, token, JSON.stringify(texts?.[token] ?? ""), columns && gone > columns.seen ? "still cached" : gone];
+  });
+  return { caption: `Places of the cache of layer ${layer}, head ${head}`, columns: ["place", "born", "text", "evicted at"], rows, total: columns?.seen ?? 0 };
 }
 
 export function Lanes({ trace, columns }: { trace: Trace; columns: LayerColumns }) {
@@ -40,6 +59,7 @@ export function Lanes({ trace, columns }: { trace: Trace; columns: LayerColumns 
       packed.current = { of: columns, version: columns.version, slots: Array.from({ length: columns.heads }, (_, head) => slotsOf(columns, head)) };
     }
     lanes.current = place(packed.current.slots, surface.height);
+    placesPerRow.value = Math.max(...lanes.current.map(({ slots, rows }) => Math.ceil(slots.count / Math.max(1, rows))));
     drawTime(surface, timeAxis());
     for (const lane of lanes.current) drawLane(surface, columns, lane, timeAxis(), trace.seen.value);
   };
@@ -106,22 +126,25 @@ function drawLane({ context, width }: Surface, columns: LayerColumns, lane: Lane
   context.fillRect(axis.pixel0, top, axis.pixel1 - axis.pixel0, height);
   const gap = unit > 3 ? 1 : 0;
   const end = pitchOf(axis) > 3 ? 1 : 0;
-  for (let token = 0; token < columns.seen && token < axis.cell1; token++) {
-    const row = rowOf[slots.of[token]];
+  const bar = (token: number, row: number): void => {
     const at = columns.at(head, token);
     const gone = Math.min(columns.evictedAt[at], columns.seen);
-    if (row < 0 || gone <= axis.cell0) continue;
+    if (row < 0 || gone <= axis.cell0 || token >= axis.cell1) return;
     const from = Math.max(axis.pixel0, pixelFromCell(axis, token));
     const to = Math.min(axis.pixel1, pixelFromCell(axis, gone));
     const logBeta = columns.logBeta[at];
     context.fillStyle = Number.isNaN(logBeta) ? cssRgb(cellColours.value.unknown) : cssRgb(rampAt(table, halfLifeShare(logBeta, longest)));
     context.fillRect(from, top + row * unit, Math.max(0.5, to - from - end), Math.max(0.5, unit - gap));
-    if (token === marked.value) {
-      context.strokeStyle = ink.accent;
-      context.lineWidth = 2;
-      context.strokeRect(from - 1, top + row * unit - 1, Math.max(2, to - from + 1), Math.max(2, unit + 1));
-    }
-  }
+    if (token !== marked.value) return;
+    context.strokeStyle = ink.accent;
+    context.lineWidth = 2;
+    context.strokeRect(from - 1, top + row * unit - 1, Math.max(2, to - from + 1), Math.max(2, unit + 1));
+  };
+  const last = Math.min(columns.seen, Math.ceil(axis.cell1));
+  for (let token = 0; token < last; token++) bar(token, rowOf[slots.of[token]]);
+  // The marked token comes last, and though its place may not be drawn, in the row nearest to it.
+  const token = marked.value;
+  if (token !== null && token < last) bar(token, Math.min(rows - 1, Math.floor((slots.of[token] * rows) / slots.count)));
   context.font = "11px 'IBM Plex Mono', monospace";
   context.textAlign = "right";
   context.textBaseline = "middle";
