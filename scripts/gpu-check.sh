@@ -7,11 +7,13 @@
 #
 # DEVICE    where to run [default: cuda:0]
 # FIXTURES  the recorded runs [default: tests/fixtures/golden of this repository]
-# ROUNDS    repetitions of each measurement [default: 3]
+# ROUNDS    repetitions of each measurement [default: 2]
+# ONLY      a pattern of steps to take, for a machine that is lent for minutes: 'parity-*', 'bounded-*', 'full-16384-*';
+#           the table holds whatever OUT has by then
 set -euo pipefail
 
 if [ $# -ne 2 ]; then
-  sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
   exit 1
 fi
 binary=$(realpath "$1")
@@ -20,7 +22,7 @@ out=$(realpath "$2")
 here=$(cd "$(dirname "$0")/.." && pwd)
 fixtures=${FIXTURES:-$here/tests/fixtures/golden}
 device=${DEVICE:-cuda:0}
-rounds=${ROUNDS:-3}
+rounds=${ROUNDS:-2}
 
 # NVIDIA's libraries where Python wheels put them, for a loader that does not know the place.
 wheels=$(python3 -c 'import site, glob, os; print(":".join(d for s in site.getsitepackages() for d in glob.glob(os.path.join(s, "nvidia", "*", "lib"))))' 2>/dev/null || true)
@@ -32,7 +34,11 @@ say "the machine"
 { nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv,noheader 2>/dev/null || echo "no nvidia-smi"; } | tee "$out/machine.txt" >&2
 "$binary" --version | tee -a "$out/machine.txt" >&2
 
+# shellcheck disable=SC2053 # ONLY is a pattern
+wanted() { [[ $1 == ${ONLY:-*} ]]; }
+
 for dtype in f32 bf16; do
+  wanted "parity-$dtype" || continue
   say "recorded runs in $dtype"
   "$binary" parity "$fixtures" --device "$device" --dtype "$dtype" --json >"$out/parity-$dtype.json" ||
     { status=$?; cat "$out/parity-$dtype.json" >&2; exit $status; }
@@ -42,6 +48,7 @@ done
 measure() {
   local name=$1
   shift
+  wanted "$name" || return 0
   say "$name"
   "$binary" bench --device "$device" --rounds "$rounds" --json "$@" >"$out/bench-$name.json"
 }
