@@ -27,7 +27,8 @@ use crate::training_log::LogRow;
 
 const EXAMPLES: &str = "\
 Examples:
-  trimkv-trace train --data builtin --loss-on answers -o gates
+  trimkv-trace train --data builtin --max-documents 1200 --loss-on answers --budget 16 --buffer 8 \\
+      --gate-bias 2.8 --weight-decay 0.5 --learning-rate 3e-3 --steps 250 --seed 1 -o gates
                                                           gates for the built-in model, as its own were made
   trimkv-trace train --data texts/ --pack --budget 32 -o gates
                                                           from a folder of text files

@@ -82,7 +82,10 @@ async function headView(canvas: HTMLCanvasElement, key: string, layer: number, h
   return so;
 }
 
-/** All thumbnails of an overview by place. Only what is born: a role's name stands over the rest. */
+/** Rows of a thumbnail over which its role's name may stand; a long one such as "double window" reaches the diagonal. */
+const BADGE_ROWS = 17;
+
+/** All thumbnails of an overview by place. Only what is born, below the role's name. */
 async function thumbnails(canvas: HTMLCanvasElement, key: string, kind: MapKind, smallest: number): Promise<Compared> {
   const source = new HttpSource(key);
   const { model } = (await source.facts()).manifest;
@@ -95,7 +98,7 @@ async function thumbnails(canvas: HTMLCanvasElement, key: string, kind: MapKind,
     const { x, y, size } = rectOf(layout, index);
     const { seen } = layers[layer];
     const panel = { columns: layers[layer], head, x, y, width: size, height: size, cells: { x0: 0, x1: seen, y0: 0, y1: seen } };
-    compare(canvas, panel, lookOf(kind, seen), (column, row) => column <= row, so);
+    compare(canvas, panel, lookOf(kind, seen), (column, row) => column <= row && row >= BADGE_ROWS, so);
   });
   return so;
 }

@@ -19,7 +19,7 @@ test("a report shows overview, head, text and time, asks nobody for anything, an
   page.on("pageerror", (error) => faults.push(error.message));
   page.on("request", (request) => !/^(file|data|blob):/.test(request.url()) && faults.push(request.url()));
   await page.goto(`file://${file}`);
-  await page.getByRole("button", { name: /sink/ }).first().waitFor();
+  await page.getByRole("button", { name: /gist/ }).first().waitFor();
   const colours = await page.evaluate(() => {
     const canvas = document.querySelector<HTMLCanvasElement>(".grid canvas");
     const pixels = canvas?.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];

@@ -6,7 +6,7 @@ import { examples, fate, lifeLine, scoreRule, unitOf } from "../src/views/life_l
 import { type HeadCuts, NO_CUTS, cutsOfHead, thresholdAt, thresholdSteps } from "../src/views/life_line_cuts";
 import { canBeLog, scoreScale, wantsLog } from "../src/views/life_line_scale";
 
-// Layer 0, head 0 of the bundled trace `codes`: position, log beta, evicted at, score at its last cut.
+// Layer 0, head 0 of a run of prompts/codes.txt with former gates of the built-in model: position, log beta, evicted at, score at its last cut.
 const CODES: readonly [number, number, number | null, number][] = [
   [0, -1.1251254363742191e-5, null, -0.0057718935422599316],
   [1, -0.3138551712036133, 80, -25.108413696289062],
