@@ -137,12 +137,12 @@ fn hidden(args: &SynthArgs, recipe: &Recipe) -> Option<String> {
         ));
     }
     let plants = planted(recipe).iter().flat_map(|plan| &plan.0);
-    let mut needs = plants.filter_map(|plant| Some((plant, plant.tokens_to_fill(args.budget)?)));
+    let mut needs = plants.filter_map(|plant| Some((plant, plant.tokens_to_show(args.budget)?)));
     let (plant, needed) = needs.find(|(_, needed)| args.tokens < *needed)?;
     Some(format!(
-        "{plant} will not show: its tokens do not fill a budget of {} in {} tokens; give at least --tokens {needed}, or a \
+        "{plant} may not show: in {} tokens its own fill a budget of {} late or never; give at least --tokens {needed}, or a \
          smaller --budget",
-        args.budget, args.tokens
+        args.tokens, args.budget
     ))
 }
 

@@ -96,10 +96,11 @@ impl Plant {
         }
     }
 
-    /// Tokens that a run must have before this plant's own fill a budget of so many, if it matters: the places that a
-    /// selector's choice leaves go to whatever came last, and it looks like any other head.
-    pub fn tokens_to_fill(self, budget: u32) -> Option<u32> {
-        (self == Self::Selector).then(|| (f64::from(budget) / SELECTED).ceil() as u32)
+    /// Tokens that a run must have for this plant to be told from others under a budget of so many, if it depends on
+    /// that: a selector's own tokens must fill the budget by the middle of the text. Places that they leave go to
+    /// whatever came last, as in any other head (`cargo test --lib recovery`).
+    pub fn tokens_to_show(self, budget: u32) -> Option<u32> {
+        (self == Self::Selector).then(|| (2.0 * f64::from(budget) / SELECTED).round() as u32)
     }
 
     /// How much a plant's own half-lives vary (standard deviation of their logarithm): a window's must not.
