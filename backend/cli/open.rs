@@ -1,7 +1,7 @@
 //! `trimkv-trace open`: the dashboard.
 
 use std::io::{IsTerminal, stdin};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -115,11 +115,22 @@ fn random_token() -> Result<String> {
 /// Prints the address and opens it. Beside a run, whose text is what stdout is for, the address is a message.
 pub(super) fn announce(server: &Server, args: &ServedArgs, page: &str, printer: &Printer, beside_a_run: bool) {
     let address = server.address();
-    let url = url(address, page, server.token());
+    let url = |host: &str| url(host, address.port(), page, server.token());
+    // Every interface is none that can be gone to: others need this machine's address, and here its own will do.
+    let is_anywhere = address.ip().is_unspecified();
+    let here = url(&in_url(if is_anywhere { loopback(address.ip()) } else { address.ip() }));
+    let shown = match outgoing(address.ip()) {
+        _ if !is_anywhere => here.clone(),
+        Some(own) => url(&in_url(own)),
+        None => url("<this machine's address>"),
+    };
     if beside_a_run {
-        printer.note(&format!("watch it at {url}"));
+        printer.note(&format!("watch it at {shown}"));
     } else {
-        printer.line(&url);
+        printer.line(&shown);
+    }
+    if is_anywhere {
+        printer.note(&format!("on this machine it is {here}"));
     }
     if args.port != 0 && address.port() != args.port {
         printer.note(&format!("port {} is taken, so it is {}", args.port, address.port()));
@@ -131,13 +142,41 @@ pub(super) fn announce(server: &Server, args: &ServedArgs, page: &str, printer: 
         printer.note("Ctrl-C ends the dashboard");
     }
     if !args.no_browser && printer.is_interactive() && stdin().is_terminal() {
-        show(&url);
+        show(&here);
     }
 }
 
-fn url(address: SocketAddr, page: &str, token: Option<&str>) -> String {
+fn url(host: &str, port: u16, page: &str, token: Option<&str>) -> String {
     let token = token.map_or(String::new(), |token| format!("?token={token}"));
-    format!("http://{address}/{page}{token}")
+    format!("http://{host}:{port}/{page}{token}")
+}
+
+/// An address as the host of a URL.
+fn in_url(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    }
+}
+
+/// This machine's own address for itself, of the family of `ip`.
+fn loopback(ip: IpAddr) -> IpAddr {
+    if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
+}
+
+/// The address, of the family of `ip`, under which this machine goes out, which is that by which its network knows it.
+/// Naming the other end of a UDP socket picks a route and sends nothing.
+fn outgoing(ip: IpAddr) -> Option<IpAddr> {
+    // Addresses for documentation: nobody has them, and they are routed like any other.
+    let far: SocketAddr = if ip.is_ipv4() {
+        (Ipv4Addr::new(192, 0, 2, 1), 9).into()
+    } else {
+        (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into()
+    };
+    let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(far).ok()?;
+    socket.local_addr().ok().map(|own| own.ip()).filter(|own| !own.is_unspecified() && !own.is_loopback())
 }
 
 /// Asks the system to open an address in its browser. Where there is none, the printed address is all there is.

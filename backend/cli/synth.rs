@@ -107,14 +107,43 @@ pub fn run(args: &SynthArgs, printer: &Printer) -> Result<()> {
     let last_scores = run.last_scores().collect();
     let path = writer.finish(Ending { manifest, last_scores, text_tail: String::new() })?;
     printer.line(&path.display().to_string());
-    let plans = recipe.plans.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let planted = planted(&recipe).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     printer.note(&format!(
-        "{} heads x {} tokens, planted in turn: {plans}; see trimkv-trace heads {}",
+        "{} heads x {} tokens, planted in turn: {planted}; see trimkv-trace heads {}",
         shape.heads(),
         args.tokens,
         path.display()
     ));
+    if let Some(why) = hidden(args, &recipe) {
+        printer.note(&why);
+    }
     Ok(())
+}
+
+/// The plans that heads got: where there are more plans than heads, not all.
+fn planted(recipe: &Recipe) -> &[HeadPlan] {
+    &recipe.plans[..recipe.plans.len().min(recipe.shape.heads())]
+}
+
+/// Which of the planted roles cannot show in this run, and why.
+fn hidden(args: &SynthArgs, recipe: &Recipe) -> Option<String> {
+    if args.random_eviction {
+        return Some("eviction is random, so none of these roles is to be found".to_owned());
+    }
+    if args.tokens <= args.budget.saturating_add(args.buffer) {
+        return Some(format!(
+            "{} tokens fit every head, so nothing is evicted and no role shows; give more --tokens or a smaller --budget",
+            args.tokens
+        ));
+    }
+    let plants = planted(recipe).iter().flat_map(|plan| &plan.0);
+    let mut needs = plants.filter_map(|plant| Some((plant, plant.tokens_to_show(args.budget)?)));
+    let (plant, needed) = needs.find(|(_, needed)| args.tokens < *needed)?;
+    Some(format!(
+        "{plant} may not show: in {} tokens its own fill a budget of {} late or never; give at least --tokens {needed}, or a \
+         smaller --budget",
+        args.tokens, args.budget
+    ))
 }
 
 fn manifest(args: &SynthArgs, recipe: &Recipe, policy: &str) -> Manifest {

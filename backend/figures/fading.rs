@@ -24,6 +24,8 @@ pub struct Fading {
     pub head: KvHead,
     /// Tokens seen and lowest score that stayed, at every cut of the head.
     pub thresholds: Vec<(u32, f64)>,
+    /// Tokens seen at every cut of the head, in order; where only protected tokens stayed it has no threshold.
+    cuts: Vec<u32>,
     /// Tokens seen at the end.
     pub seen: u32,
     offset: f64,
@@ -53,9 +55,10 @@ impl Fading {
         if log_beta.is_empty() {
             return Err(FigureError::NoGates("budget or grid"));
         }
-        let cuts = recording.cuts.iter().filter(|cut| cut.head.head == head);
+        let rows = || recording.cuts.iter().filter(|cut| cut.head.head == head);
+        let cuts: Vec<u32> = rows().map(|cut| cut.tokens_seen).collect();
         let thresholds: Vec<(u32, f64)> =
-            cuts.filter_map(|cut| Some((cut.tokens_seen, f64::from(cut.head.threshold?)))).collect();
+            rows().filter_map(|cut| Some((cut.tokens_seen, f64::from(cut.head.threshold?)))).collect();
         if thresholds.is_empty() {
             return Err(FigureError::Lacks(format!(
                 "{head} has no recorded threshold (it was never cut, or the trace has no cuts table); choose another \
@@ -64,7 +67,7 @@ impl Fading {
         }
         let offset = f64::from(manifest.policy.age_offset.unwrap_or(AGE_OFFSET));
         let departures: Vec<Option<u32>> = lives.departures(head).collect();
-        let found = Self { head, thresholds, seen: lives.seen(), offset, log_beta, departures };
+        let found = Self { head, thresholds, cuts, seen: lives.seen(), offset, log_beta, departures };
         let recorded = lives.last_scores(head).zip(0u32..).filter_map(|(score, position)| {
             let at = found.departures[position as usize]?;
             Some((score?, found.score(position, at) as f32))
@@ -84,6 +87,17 @@ impl Fading {
     /// The score of a position at `t` tokens seen.
     pub fn score(&self, position: u32, t: u32) -> f64 {
         f64::from(self.log_beta[position as usize]) * (f64::from(t) + self.offset - f64::from(position))
+    }
+
+    /// The threshold as it stands, a line of steps: that of a cut holds until the next, where it breaks off if that one
+    /// has none (NaN).
+    pub fn standing(&self) -> Vec<(u32, f64)> {
+        let of = |cut: u32| {
+            let found = self.thresholds.binary_search_by_key(&cut, |known| known.0);
+            found.map_or(f64::NAN, |place| self.thresholds[place].1)
+        };
+        let ends = self.cuts.iter().skip(1).copied().chain([self.seen]);
+        self.cuts.iter().zip(ends).flat_map(|(&cut, end)| [(cut, of(cut)), (end, of(cut))]).collect()
     }
 
     /// A token's life.
@@ -125,5 +139,27 @@ impl Fading {
         }
         chosen.sort_unstable();
         chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_stands_until_the_next_cut_and_breaks_off_where_that_has_none() {
+        let fading = Fading {
+            head: KvHead { layer: 0, head: 0 },
+            thresholds: vec![(4, -2.0), (8, -1.0), (16, -0.5)],
+            cuts: vec![4, 8, 12, 16],
+            seen: 20,
+            offset: 1.0,
+            log_beta: Vec::new(),
+            departures: Vec::new(),
+        };
+        let steps = fading.standing();
+        assert_eq!(steps[..4], [(4, -2.0), (8, -2.0), (8, -1.0), (12, -1.0)]);
+        assert!(steps[4..6].iter().all(|step| step.1.is_nan()), "{steps:?}");
+        assert_eq!(steps[6..], [(16, -0.5), (20, -0.5)]);
     }
 }

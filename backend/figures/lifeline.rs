@@ -257,7 +257,7 @@ fn panel(fading: &Fading, lives: &[Life], spec: &Spec, letter: char) -> Panel {
         Curve { points, pen: Pen { width: LINE, rgb } }
     };
     let mut curves: Vec<Curve> = lives.iter().zip(LINES).map(line).collect();
-    let demanded = fading.thresholds.iter().map(|&(t, score)| (t, shown(score, spec))).collect();
+    let demanded = fading.standing().into_iter().map(|(t, score)| (t, shown(score, spec))).collect();
     curves.push(Curve { points: demanded, pen: THRESHOLD });
     let (name, axis) = if spec.retention {
         ("retention β^age", Axis::between(0.0, 1.0))
@@ -321,7 +321,7 @@ impl Plot for Lifeline {
     fn caption(&self) -> String {
         let what = if self.spec.retention { "Retention β^age" } else { "Score log β · age (nats)" };
         format!(
-            "{what} of {} tokens in KV head {} over {} tokens, {}. Black: the lowest score that stayed at each cut. A line \
+            "{what} of {} tokens in KV head {} over {} tokens, {}. Black: the lowest score that stayed at a cut, drawn until the next. A line \
              ends with a full mark where a cut found the token below it and evicted it, with a ring where the token is held \
              at the end.",
             self.spec.positions.len(),

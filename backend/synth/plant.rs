@@ -10,6 +10,8 @@ const SLOW: f64 = 2000.0;
 const FAST: f64 = 3.0;
 /// Half-life of a sink: longer than any text.
 const FOREVER: f64 = 1e8;
+/// Share of the tokens that a selector lets fade slowly.
+const SELECTED: f64 = 1.0 / 12.0;
 /// First positions that a sink holds.
 const SINKS: u32 = 4;
 
@@ -87,11 +89,18 @@ impl Plant {
             }
             Self::Gist => slow(token.is_boundary),
             Self::Content(kind) => slow(token.kind == Some(kind)),
-            Self::Selector => slow(dice.at(13).even() < 1.0 / 12.0),
+            Self::Selector => slow(dice.at(13).even() < SELECTED),
             Self::FrontLoaded if place < 0.15 => FOREVER * dice.at(14).even(),
             Self::Frozen if (0.5..0.7).contains(&place) => FOREVER * dice.at(14).even(),
             Self::FrontLoaded | Self::Frozen => FAST,
         }
+    }
+
+    /// Tokens that a run must have for this plant to be told from others under a budget of so many, if it depends on
+    /// that: a selector's own tokens must fill the budget by the middle of the text. Places that they leave go to
+    /// whatever came last, as in any other head (`cargo test --lib recovery`).
+    pub fn tokens_to_show(self, budget: u32) -> Option<u32> {
+        (self == Self::Selector).then(|| (2.0 * f64::from(budget) / SELECTED).round() as u32)
     }
 
     /// How much a plant's own half-lives vary (standard deviation of their logarithm): a window's must not.

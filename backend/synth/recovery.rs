@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plant::HeadPlan;
+use super::plant::{HeadPlan, Plant};
 use super::run::{Recipe, SyntheticRun};
 use crate::analysis::category::{Categories, TokenFacts, categorise};
 use crate::analysis::features::RunRule;
@@ -152,6 +152,23 @@ fn tiny_budgets_short_runs_and_noise_cost_recall_but_give_no_wrong_class() {
             }
         }
         assert!(hits(&counts, "window", Role::Window) >= 4, "{title}");
+    }
+}
+
+#[test]
+fn a_selector_shows_where_its_tokens_fill_the_budget_for_half_the_text_and_only_there() {
+    for size in [
+        USUAL,
+        Size { budget: 64, ..USUAL },
+        Size { tokens: 2000, budget: 64, ..USUAL },
+        Size { tokens: 250, prompt: 100, ..USUAL },
+        Size { budget: 128, buffer: 32, ..USUAL },
+    ] {
+        let counts = confusion(size, &["selector", "random"], 5);
+        let needed = Plant::Selector.tokens_to_show(size.budget).unwrap();
+        let found = hits(&counts, "selector", Role::Selector);
+        let expected = if size.tokens >= needed { 4..=5 } else { 0..=1 };
+        assert!(expected.contains(&found), "{} tokens, M {}: {found} of 5", size.tokens, size.budget);
     }
 }
 

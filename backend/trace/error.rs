@@ -48,6 +48,9 @@ pub enum TraceError {
         /// The reason.
         problem: String,
     },
+    /// A table that a trace needs, or that its manifest names.
+    #[error("{0} is missing; copy the trace again from where it is whole")]
+    Missing(PathBuf),
     /// The manifest is not one.
     #[error("{path} is not a trace manifest: {problem}")]
     Manifest {

@@ -55,7 +55,8 @@ pub fn standing(path: &Path) -> PathBuf {
     if !path.exists() && unfinished.exists() { unfinished } else { path.to_owned() }
 }
 
-/// Reads and checks `manifest.json`.
+/// Reads and checks `manifest.json`. A run that says it is running, and whose journal no process holds, was killed: it
+/// is [`Status::Interrupted`].
 ///
 /// # Errors
 /// When it is missing, not a manifest, or of a newer schema.
@@ -81,7 +82,10 @@ pub fn read_manifest(directory: &Path) -> Result<Manifest, TraceError> {
         Some(SCHEMA_MAJOR) => {}
         _ => return Err(problem(format!("its schema is {schema:?}, not trimkv-trace/{SCHEMA_MAJOR}"))),
     }
-    let manifest: Manifest = serde_json::from_value(json).map_err(|error| problem(error.to_string()))?;
+    let mut manifest: Manifest = serde_json::from_value(json).map_err(|error| problem(error.to_string()))?;
+    if manifest.status == Status::Running && !journal::is_being_written(&directory.join(name::JOURNAL)) {
+        manifest.status = Status::Interrupted;
+    }
     let Shape { layers, kv_heads } = manifest.shape();
     let most = usize::from(u16::MAX);
     if layers == 0 || kv_heads == 0 || layers > most || kv_heads > most || layers * kv_heads > MOST_HEADS {
@@ -113,15 +117,15 @@ fn read_tables(directory: &Path, manifest: &Manifest) -> Result<Recording, Trace
     recording.lifetimes =
         check::lifetimes(&columns, manifest.shape(), seen).map_err(|problem| at_row(&path, problem))?;
 
-    if directory.join(name::CUTS).exists() {
+    if has_table(directory, name::CUTS, manifest)? {
         let (path, frame) = table(name::CUTS)?;
         recording.cuts = journal::cuts_of(&Table::new(&frame, &path))?;
     }
-    if directory.join(name::STEPS).exists() {
+    if has_table(directory, name::STEPS, manifest)? {
         let (path, frame) = table(name::STEPS)?;
         recording.steps = journal::steps_of(&Table::new(&frame, &path))?;
     }
-    if directory.join(name::ATTENTION).exists() {
+    if has_table(directory, name::ATTENTION, manifest)? {
         let (path, frame) = table(name::ATTENTION)?;
         let table = Table::new(&frame, &path);
         check::keys(&keys(&table)?, manifest.shape(), seen).map_err(|problem| at_row(&path, problem))?;
@@ -131,11 +135,40 @@ fn read_tables(directory: &Path, manifest: &Manifest) -> Result<Recording, Trace
     Ok(recording)
 }
 
+/// Whether a table's file is there.
+///
+/// # Errors
+/// When it is not, and should be: the manifest has its checksum.
+pub fn has_table(directory: &Path, name: &str, manifest: &Manifest) -> Result<bool, TraceError> {
+    let path = directory.join(name);
+    match path.exists() {
+        false if manifest.crc32.contains_key(name) => Err(TraceError::Missing(path)),
+        is_there => Ok(is_there),
+    }
+}
+
+/// Compares a finished trace's files with its manifest: whether all tables that it needs or names are there.
+///
+/// # Errors
+/// When one is not.
+pub fn tables_are_there(directory: &Path, manifest: &Manifest) -> Result<(), TraceError> {
+    for table in name::TABLES {
+        let is_needed = [name::TOKENS, name::LIFETIMES].contains(&table);
+        if !has_table(directory, table, manifest)? && is_needed {
+            return Err(TraceError::Missing(directory.join(table)));
+        }
+    }
+    Ok(())
+}
+
 /// Compares a table's file with the checksum that the manifest has of it, if it has one.
 ///
 /// # Errors
-/// When they differ, or the file cannot be read.
+/// When they differ, or the file is missing or cannot be read.
 pub fn check_sum(path: &Path, name: &str, manifest: &Manifest) -> Result<(), TraceError> {
+    if !path.exists() {
+        return Err(TraceError::Missing(path.to_owned()));
+    }
     let sum = manifest.crc32.get(name).map(|_| checksum(path)).transpose()?;
     if sum.as_ref() == manifest.crc32.get(name) {
         return Ok(());

@@ -9,8 +9,8 @@ use super::columns::Table;
 use super::error::TraceError;
 use super::files::name;
 use super::journal;
-use super::manifest::{Manifest, Status};
-use super::read::{Trace, check_sum, read_manifest, standing};
+use super::manifest::Manifest;
+use super::read::{Trace, check_sum, has_table, read_manifest, standing};
 use super::recording::{CutRow, Recording, StepRow};
 use super::step::{KvHead, TokenRecord};
 use super::tables::{parquet_rows, read_parquet, read_parquet_rows};
@@ -136,7 +136,7 @@ impl TraceReader {
     /// Every cut, by tokens seen, layer and head.
     ///
     /// # Errors
-    /// When the table is damaged. A trace need not have it.
+    /// When the table is damaged, or is missing although the manifest names it. A trace need not have it.
     pub fn cuts(&self) -> Result<Vec<CutRow>, TraceError> {
         match &self.unfinished {
             Some(recording) => Ok(recording.cuts.clone()),
@@ -160,7 +160,7 @@ impl TraceReader {
         name: &'static str,
         rows: impl Fn(&Table<'_>) -> Result<Vec<T>, TraceError>,
     ) -> Result<Vec<T>, TraceError> {
-        if !self.path.join(name).exists() {
+        if !has_table(&self.path, name, &self.manifest)? {
             return Ok(Vec::new());
         }
         let path = self.checked(name)?;
@@ -171,8 +171,7 @@ impl TraceReader {
     fn checked(&self, name: &'static str) -> Result<PathBuf, TraceError> {
         let path = self.path.join(name);
         let is_known = || self.checked.lock().unwrap_or_else(PoisonError::into_inner).contains(name);
-        // Files that change while a program looks at them are not traces; a run in progress is read elsewhere.
-        if !is_known() && self.manifest.status != Status::Running {
+        if !is_known() {
             check_sum(&path, name, &self.manifest)?;
             self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
         }

@@ -4,12 +4,13 @@
 use std::net::SocketAddr;
 
 use axum::extract::{Request, State};
-use axum::http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
+use axum::http::header::{ACCEPT, COOKIE, HOST, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
+use super::pages::PageError;
 
 /// The header that changing requests carry; a form of a foreign page cannot send it.
 pub const CHANGES: &str = "x-trimkv-trace";
@@ -82,6 +83,12 @@ fn knows(token: &str, cookie: &str, headers: &HeaderMap, query: Option<&str>) ->
     from_cookie.any(is_it) || in_query(query).is_some_and(is_it)
 }
 
+/// Whether it is a person who looks: browsers ask for pages by name, scripts and programs do not.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    accepted.flat_map(|line| line.split(',')).any(|kind| kind.trim().starts_with("text/html"))
+}
+
 fn in_query(query: Option<&str>) -> Option<&str> {
     query?.split('&').find_map(|pair| pair.strip_prefix("token="))
 }
@@ -96,9 +103,11 @@ pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> 
     let is_hidden = request.uri().path().starts_with("/api/") || request.uri().path() == "/";
     let by_query = guard.token.as_ref().filter(|_| in_query(request.uri().query()).is_some()).cloned();
     let cookie_name = &guard.cookie;
+    let wants_page = wants_page(request.headers());
     let mut response = match guard.check(&request) {
         Ok(()) => next.run(request).await,
-        Err(error) => return with_headers(error.into_response(), is_hidden),
+        Err(error) if wants_page => return with_headers(PageError::from(error).into_response(), true),
+        Err(error) => return with_headers(error.into_response(), true),
     };
     if let Some(token) = by_query {
         let cookie = format!("{cookie_name}={token}; Path=/; HttpOnly; SameSite=Strict");

@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use super::bin;
 use super::cache::Lru;
 use super::error::ApiError;
-use crate::trace::files::name;
+use crate::trace::files::{checksum, name};
 use crate::trace::journal::is_being_written;
-use crate::trace::read::{Trace, standing};
+use crate::trace::read::{Trace, read_manifest, standing};
 use crate::trace::reader::TraceReader;
 use crate::trace::recording::CutRow;
 
@@ -159,19 +159,13 @@ impl Library {
     /// Looks again at what is in the roots. What is gone leaves the shelf.
     pub fn rescan(&self) {
         lock(&self.shelf).retain(|_, entry| standing(&entry.path).is_dir());
-        let bundled = self.bundled_manifests();
+        let bundled = traces_in(self._bundled.path());
         for path in self.roots.iter().flat_map(|root| traces_in(root)) {
             // The project's own folder of traces holds those that the program brings along.
-            let own = fs::read(standing(&path).join(name::MANIFEST)).unwrap_or_default();
-            if !bundled.contains(&own) {
+            if !bundled.iter().any(|known| is_copy(&standing(&path), known)) {
                 self.add(&path, Source::Local);
             }
         }
-    }
-
-    fn bundled_manifests(&self) -> Vec<Vec<u8>> {
-        let paths = traces_in(self._bundled.path());
-        paths.iter().filter_map(|path| fs::read(path.join(name::MANIFEST)).ok()).collect()
     }
 
     /// All traces, by source and key.
@@ -322,6 +316,16 @@ fn traces_in(root: &Path) -> Vec<PathBuf> {
         entries.map(|entry| entry.path()).filter(|path| !is_hidden(path) && is_trace(path)).collect();
     found.sort();
     found
+}
+
+/// Whether a directory holds a bundled trace as it was packed: its manifest, and the tables of which that has checksums.
+fn is_copy(path: &Path, bundled: &Path) -> bool {
+    let text = |directory: &Path| fs::read(directory.join(name::MANIFEST)).ok();
+    let is_same = || text(path).is_some_and(|text_here| text(bundled) == Some(text_here));
+    is_same()
+        && read_manifest(path).is_ok_and(|manifest| {
+            manifest.crc32.iter().all(|(table, sum)| checksum(&path.join(table)).ok() == Some(*sum))
+        })
 }
 
 /// The name that a trace has, or will have when it is finished.

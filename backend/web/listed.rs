@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::library::{Entry, Library, Source};
 use crate::trace::files::name;
 use crate::trace::manifest::Status;
-use crate::trace::read::{read_manifest, standing};
+use crate::trace::read::{read_manifest, standing, tables_are_there};
 use crate::trace::tables::parquet_rows;
 
-/// What the list says of a trace. What is not known is null; of a directory that cannot be read nothing is but why.
+/// What the list says of a trace. What is not known is null; of a directory without a manifest that can be read nothing
+/// is but why.
 #[derive(Debug, Clone, Serialize)]
 pub struct Listed {
     /// Its name here.
@@ -49,7 +50,7 @@ pub struct Listed {
     /// What is to be seen in it, in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Why it cannot be read.
+    /// Why it cannot be read, or not all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -111,6 +112,8 @@ fn listed(library: &Library, entry: &Entry) -> Listed {
         Ok(manifest) => manifest,
         Err(error) => return unknown(Some(error)),
     };
+    // Whose tables are damaged is found out when they are read; that one is not there is seen at once.
+    let missing = tables_are_there(&directory, &manifest).err().filter(|_| !unfinished).map(|error| error.to_string());
     let counted = manifest.prompt.tokens + manifest.generated.tokens;
     let tokens = match counted {
         0 => parquet_rows(&directory.join(name::TOKENS)).ok().and_then(|rows| u32::try_from(rows).ok()),
@@ -131,7 +134,7 @@ fn listed(library: &Library, entry: &Entry) -> Listed {
         bytes: Some(bytes_in(&directory)),
         deletable: entry.source != Source::Bundled && manifest.status != Status::Running,
         note: manifest.note,
-        ..unknown(None)
+        ..unknown(missing)
     }
 }
 

@@ -46,6 +46,7 @@ impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         let heading = match self.0 {
             ApiError::NotFound(_) => "Not here",
+            ApiError::Forbidden(_) => "Not allowed",
             ApiError::Damaged(_) => "This trace cannot be read",
             _ => "This did not work",
         };

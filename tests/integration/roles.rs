@@ -126,3 +126,20 @@ fn what_cannot_be_planted_is_refused_in_one_sentence() {
     folder.refusal(&["synth", "--out", "x", "--noise", "2"], &["from 0 to 1"]);
     folder.refusal(&["synth", "--out", "x", "--tokens", "4000000000", "--layers", "60"], &["12 GiB"]);
 }
+
+#[test]
+fn the_maker_of_traces_says_what_was_planted_and_what_cannot_show() {
+    let folder = Folder::new();
+    let said = |more: &[&str]| {
+        let args = ["synth", "--layers", "1", "--heads", "2", "--plant", "selector,gist,sink"];
+        folder.run(&[&args[..], more].concat()).done().stderr
+    };
+    let usual = said(&["--out", "usual"]);
+    assert!(usual.contains("selector, gist;") && !usual.contains("sink") && !usual.contains("show"), "{usual}");
+    let short = said(&["--out", "short", "--tokens", "250"]);
+    assert!(short.contains("selector may not show") && short.contains("--tokens 768"), "{short}");
+    let wide = said(&["--out", "wide", "--budget", "128", "--buffer", "32"]);
+    assert!(wide.contains("selector may not show"), "{wide}");
+    assert!(said(&["--out", "ample", "--budget", "2000"]).contains("nothing is evicted"));
+    assert!(said(&["--out", "lot", "--random-eviction"]).contains("random"));
+}

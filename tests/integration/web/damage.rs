@@ -116,3 +116,73 @@ fn rows_that_break_the_format_are_named() {
     assert_eq!(row(|c| c.evicted_at[3] = 1), 3);
     assert_eq!(row(|c| c.evicted_at[0] = 3), 0);
 }
+
+/// A copy of a bundled trace, in a directory of its own name.
+fn copy_bundled(site: &Site, name: &str) -> std::path::PathBuf {
+    let path = site.path(name);
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("traces/codes"), &path);
+    path
+}
+
+/// What the list says of a trace, if it is there.
+fn listed(site: &Site, key: &str) -> Option<serde_json::Value> {
+    let list = site.got("/api/traces").json();
+    list["traces"].as_array().unwrap().iter().find(|trace| trace["key"] == key).cloned()
+}
+
+#[test]
+fn a_damaged_copy_of_a_bundled_trace_is_listed_and_an_exact_one_is_not() {
+    let site = Site::new();
+    copy_bundled(&site, "same");
+    let flipped = copy_bundled(&site, "flip").join("lifetimes.parquet");
+    let mut bytes = fs::read(&flipped).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half] = !bytes[half];
+    fs::write(&flipped, bytes).unwrap();
+    let cut = copy_bundled(&site, "trunc").join("tokens.parquet");
+    fs::write(&cut, &fs::read(&cut).unwrap()[..100]).unwrap();
+    fs::remove_file(copy_bundled(&site, "nocuts").join("cuts.parquet")).unwrap();
+    for key in ["flip", "trunc", "nocuts"] {
+        assert_eq!(listed(&site, key).unwrap_or_else(|| panic!("{key} is not listed"))["source"], "local");
+        is_damage(&site, key);
+    }
+    assert!(listed(&site, "same").is_none() && listed(&site, "codes").is_some());
+}
+
+#[test]
+fn a_table_that_the_manifest_names_is_missed() {
+    let site = Site::new();
+    for (table, about) in [("cuts", "/cuts?layer=0"), ("steps", "/steps"), ("tokens", "/tokens")] {
+        let (key, file) = (format!("no-{table}"), format!("{table}.parquet"));
+        fs::remove_file(copy_bundled(&site, &key).join(&file)).unwrap();
+        let answer = site.get(&format!("/api/traces/{key}{about}"));
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{table}");
+        assert!(answer.error().contains(&format!("{file} is missing")), "{}", answer.error());
+        let found = listed(&site, &key).unwrap();
+        assert!(found["error"].as_str().is_some_and(|error| error.contains(&file)), "{found}");
+        assert_eq!((&found["budget"], &found["deletable"]), (&64.into(), &true.into()));
+        assert!(site.get(&format!("/api/traces/{key}/heads")).error().contains(&file), "{table}");
+    }
+    // What no manifest promises need not be there.
+    let bare = copy_bundled(&site, "bare");
+    without_checksums(&bare);
+    fs::remove_file(bare.join("cuts.parquet")).unwrap();
+    assert!(listed(&site, "bare").unwrap()["error"].is_null());
+    assert_eq!(site.get("/api/traces/bare/cuts?layer=0").status, StatusCode::OK);
+}
+
+#[test]
+fn a_run_that_was_killed_is_interrupted_and_can_be_deleted() {
+    let site = Site::new();
+    let path = copy_bundled(&site, "killed").join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest["status"] = "running".into();
+    fs::write(&path, manifest.to_string()).unwrap();
+    let found = listed(&site, "killed").unwrap();
+    assert_eq!((&found["status"], &found["deletable"]), (&"interrupted".into(), &true.into()));
+    assert_eq!(site.got("/api/traces/killed").json()["manifest"]["status"], "interrupted");
+    let events = site.got("/api/traces/killed/events?after=0").text();
+    assert!(events.contains("event: end") && events.contains("interrupted"), "{events}");
+    assert_eq!(site.change("DELETE", "/api/traces/killed", None).status, StatusCode::NO_CONTENT);
+    assert!(listed(&site, "killed").is_none());
+}

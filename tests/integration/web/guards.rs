@@ -110,6 +110,32 @@ fn with_a_token_every_request_must_know_it() {
 }
 
 #[test]
+fn a_person_without_the_token_sees_a_page_and_a_program_json() {
+    let site = Site::new();
+    let ask = |path: &str, accept: &str| {
+        let guard = Guard::new("0.0.0.0:7878".parse().unwrap(), Some("secret-secret".to_owned()));
+        let request = Request::get(path).header("host", "10.0.0.7:7878").header("accept", accept);
+        let request = request.body(Body::empty()).unwrap();
+        let answer = tower::ServiceExt::oneshot(router(site.shared.clone(), guard), request);
+        let answer = site.runtime.block_on(answer).unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        assert!(answer.headers().contains_key("content-security-policy"));
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        let body = site.runtime.block_on(axum::body::to_bytes(answer.into_body(), usize::MAX)).unwrap();
+        (kind, String::from_utf8(body.to_vec()).unwrap())
+    };
+    for path in ["/", "/t/codes"] {
+        let (kind, page) = ask(path, "text/html,application/xhtml+xml,*/*;q=0.8");
+        assert!(kind.starts_with("text/html") && page.contains("data-page=\"error\""), "{page}");
+        assert!(page.contains("token"), "{page}");
+    }
+    for accept in ["*/*", "application/json"] {
+        let (kind, said) = ask("/api/traces", accept);
+        assert!(kind.starts_with("application/json") && said.contains("token"), "{said}");
+    }
+}
+
+#[test]
 fn strangers_are_refused_at_the_socket_too() {
     use std::io::{Read, Write};
     let server = Listening::new();

@@ -66,11 +66,19 @@ fn other_addresses_are_served_with_a_token_only() {
     let (mut child, url) = serve(&folder, &["open", "--no-browser", "--host", "0.0.0.0", "--port", "0"]);
     let (bare, token) = url.split_once("?token=").unwrap();
     assert!(token.len() >= 32);
-    let [bare, url] = [bare, &url].map(|url| url.replace("0.0.0.0", "127.0.0.1"));
+    // Nobody can go to all interfaces at once.
+    let (host, port) = bare.strip_prefix("http://").unwrap().trim_end_matches('/').rsplit_once(':').unwrap();
+    let own = host.parse::<std::net::Ipv4Addr>();
+    assert!(host == "<this machine's address>" || own.is_ok_and(|own| !own.is_unspecified() && !own.is_loopback()));
+    let bare = format!("http://127.0.0.1:{port}/");
+    let url = format!("{bare}?token={token}");
     assert!(get(&bare).starts_with("HTTP/1.1 403"));
     assert!(get(&url).starts_with("HTTP/1.1 200"));
     interrupt(&child);
     assert!(child.wait().unwrap().success());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains(&url), "{said}");
 }
 
 #[cfg(unix)]

@@ -168,7 +168,11 @@ fn what_is_not_there_or_asked_wrongly_is_said_in_one_sentence() {
 #[test]
 fn static_files_have_their_types_and_are_not_sent_twice() {
     let site = Site::new();
-    for name in trimkv_trace::web::assets::names() {
+    let names: Vec<String> = trimkv_trace::web::assets::names().collect();
+    for needed in ["app.js", "app.css"] {
+        assert!(names.iter().any(|name| name == needed), "{needed} is not there; build the frontend");
+    }
+    for name in names {
         let answer = site.got(&format!("/static/{name}"));
         let etag = answer.headers["etag"].clone();
         let again = axum::http::Request::get(format!("/static/{name}")).header("host", super::ADDRESS);
