@@ -38,7 +38,7 @@ export function MapLegend({ trace, kind }: { trace: Trace; kind?: MapKind | unde
       )}
       {state("evicted", cssRgb(colours.evicted))}
       {state("not born", cssRgb(colours.unborn))}
-      {map !== "alive" && !trace.facts.gates_known && state("alive, no gates", cssRgb(colours.unknown))}
+      {map !== "alive" && !trace.hasGates && state("alive, no gates", cssRgb(colours.unknown))}
     </div>
   );
 }
