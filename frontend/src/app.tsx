@@ -51,7 +51,7 @@ function TraceWindow({ trace }: { trace: Trace }) {
       </nav>
       <Notices trace={trace} />
       <main class="screen" id="main" aria-label={`${TITLES[screen]} of ${trace.facts.title}, ${plural(trace.layers * trace.kvHeads, "head")}`}>
-        {screen === "overview" && <OverviewScreen trace={trace} />}
+        {screen === "overview" && <OverviewScreen trace={trace} live={live} />}
         {screen === "head" && <HeadScreen trace={trace} />}
         {screen === "text" && <TextScreen trace={trace} />}
         {screen === "time" && <TimeScreen trace={trace} />}

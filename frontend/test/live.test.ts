@@ -187,7 +187,7 @@ test("a layer whose answer is older than what was heard before it was asked for 
   assert.equal(columns.seen, 7);
   assert.equal(columns.evictedAt[columns.at(2, 3)], 7);
   assert.equal(live.state.value, "connecting", "nothing had to be asked for again");
-  assert.equal(source.factsAsked, 1);
+  assert.equal(streams.length, 1);
   live.close();
 });
 

@@ -11,7 +11,8 @@ test("a run that evicted nothing says why; one that did, or tells no steps, says
   assert.equal(whyNothingEvicted(steps(0, 3), policy, 500), undefined);
   assert.equal(whyNothingEvicted(steps(), policy, 500), undefined);
   assert.match(whyNothingEvicted(steps(0, 0), policy, 40) ?? "", /saw 40 tokens, and a budget of 64 and a buffer of 16 tokens per head was never exceeded/);
-  assert.match(whyNothingEvicted(steps(0), { name: "full" }, 40) ?? "", /the policy full sets no budget/);
+  assert.match(whyNothingEvicted(steps(0), { name: "full", budget: 0, buffer: 0 }, 40) ?? "", /a full cache keeps all 40 tokens/);
+  assert.match(whyNothingEvicted(steps(0), { name: "own" }, 40) ?? "", /the policy own sets no budget/);
   assert.match(whyNothingEvicted(steps(0), policy, 5000) ?? "", /although/);
 });
 

@@ -45,6 +45,8 @@ const KEPT_STEPS = 1024;
 const KEPT_BYTES = 16 * 2 ** 20;
 /** Share by which a run grows before pooled pictures of it are asked for again. */
 const POOLED_GROWTH = 1 / 16;
+/** Wait before a run that had written nothing is asked again what is found in it. */
+const FIND_AGAIN_MS = 1500;
 const CLOSED = 2;
 
 const inBrowser: LiveOptions = {
@@ -75,6 +77,7 @@ export class Live {
   private failures = 0;
   private troubles = 0;
   private isRefreshing = false;
+  private isFinding = false;
   private pooledAt: number;
 
   /** Begins to follow; `close` ends it. */
@@ -140,7 +143,20 @@ export class Live {
     if (last.seen > this.pooledAt * (1 + POOLED_GROWTH)) {
       this.pooledAt = last.seen;
       this.trace.refreshOverviews();
+      this.find();
     }
+  }
+
+  /** Asks again for what is found from the files, which are behind the events; in the beginning until there is something. */
+  private find(): void {
+    if (this.isFinding) return;
+    this.isFinding = true;
+    // A refusal is of no weight: the stream tells when the server is gone.
+    const done = () => {
+      this.isFinding = false;
+      if (!this.trace.hasFindings && this.state.peek() !== "ended") this.after(FIND_AGAIN_MS, () => this.find());
+    };
+    this.trace.refreshFindings().then(done, done);
   }
 
   private keep(steps: readonly LiveStep[]): void {
@@ -195,6 +211,8 @@ export class Live {
   }
 
   private ended({ status }: { status: string; seen: number }): void {
+    // What the last steps would ask for is asked for below, when it is final.
+    this.isFinding = true;
     this.apply();
     this.end(status);
     // The files are final now, with what only a finished run has: roles, checks, the survivors' scores.

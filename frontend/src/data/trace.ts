@@ -39,6 +39,7 @@ export class Trace {
   private readonly cutsOf = new Map<number, Signal<Loaded<Cuts>>>();
   private readonly queue: (() => Promise<unknown>)[] = [];
   private running = 0;
+  private refreshes = 0;
   private readonly known: Signal<Facts>;
   /** Called when a part has arrived, so that events which came meanwhile can be applied to it. */
   onArrival: () => void = () => {};
@@ -55,8 +56,10 @@ export class Trace {
     this.seen = signal(seen ?? 0);
     this.tokens = this.later(() => source.tokens());
     this.steps = this.later(() => source.steps());
-    this.heads = this.later(() => source.heads());
-    this.diagnoses = this.later(() => source.diagnoses());
+    // Of a run that has written nothing yet there is nothing to find.
+    const findings = <T>(ask: () => Promise<T>) => (this.hasFindings ? this.later(ask) : signal<Loaded<T>>({ state: "waiting" }));
+    this.heads = findings(() => source.heads());
+    this.diagnoses = findings(() => source.diagnoses());
   }
 
   static async open(source: TraceSource): Promise<Trace> {
@@ -74,18 +77,46 @@ export class Trace {
     return this.known.value;
   }
 
+  /** Whether anything is written that heads' roles and the checks can be found from. */
+  get hasFindings(): boolean {
+    const { status, seen } = this.facts.manifest;
+    return status !== "running" || (seen ?? 0) > 0;
+  }
+
+  /** Whether tokens fade. A run in progress says so before the first gate value is written. */
+  get hasGates(): boolean {
+    const { gates_known, manifest } = this.facts;
+    return gates_known || (manifest.status === "running" && manifest.gates != null);
+  }
+
   /** Asks again for everything that was asked for; what is here stays until the new arrives. */
   async refresh(): Promise<void> {
+    this.refreshes += 1;
     const facts = await this.source.facts();
     this.known.value = facts;
     this.seen.value = Math.max(this.seen.peek(), facts.manifest.seen ?? 0);
     this.ask(this.tokens, () => this.source.tokens());
     this.ask(this.steps, () => this.source.steps());
-    this.ask(this.heads, () => this.source.heads());
-    this.ask(this.diagnoses, () => this.source.diagnoses());
+    this.askForFindings();
     for (const [layer, cuts] of this.cutsOf) this.ask(cuts, () => this.inTurn(() => this.source.cuts(layer)));
     for (const [layer, columns] of this.full) this.ask(columns, () => this.inTurn(() => this.source.lifetimes(layer, 1)));
     this.refreshOverviews();
+  }
+
+  /** Asks again for what is found from what is written: facts, roles, checks. */
+  async refreshFindings(): Promise<void> {
+    const refreshes = this.refreshes;
+    const facts = await this.source.facts();
+    // A later answer to an earlier question must not undo what a refresh has learned since.
+    if (refreshes !== this.refreshes) return;
+    this.known.value = facts;
+    this.askForFindings();
+  }
+
+  private askForFindings(): void {
+    if (!this.hasFindings) return;
+    this.ask(this.heads, () => this.source.heads());
+    this.ask(this.diagnoses, () => this.source.diagnoses());
   }
 
   /** Asks again for pooled lives, which events cannot be applied to. */

@@ -17,7 +17,7 @@ export function HeadScreen({ trace }: { trace: Trace }) {
   const [showGrid, setShowGrid] = useState(true);
   const columns = trace.layer(layer).value;
   return (
-    <div class="head-screen" data-grid={showGrid}>
+    <div class="head-screen" data-grid={showGrid} data-zoomed={zoom !== null}>
       {showGrid && (
         <Panel title="Heads" class="navigator">
           <HeadGrid trace={trace} test={all} smallest={16} compact />

@@ -1,5 +1,6 @@
 // S1: every head at once, what was run, and where in the depth which behaviour lives.
 import { useState } from "preact/hooks";
+import type { Live } from "../data/live";
 import { here, type Trace } from "../data/trace";
 import { readFind, scoreNames, scoreOf } from "../state/finder";
 import { show, view } from "../state/view";
@@ -11,7 +12,7 @@ import { RoleKey } from "../views/role_key";
 import { RunCard } from "../views/run_card";
 import { Scatter } from "../views/scatter";
 
-export function OverviewScreen({ trace }: { trace: Trace }) {
+export function OverviewScreen({ trace, live }: { trace: Trace; live: Live | undefined }) {
   const scores = here(trace.heads) ?? [];
   const names = scoreNames(scores);
   const roles = [...new Set(scores.flatMap(({ role, also }) => [role, ...also]))];
@@ -53,7 +54,7 @@ export function OverviewScreen({ trace }: { trace: Trace }) {
         </div>
       </Panel>
       <aside class="side">
-        <RunCard trace={trace} />
+        <RunCard trace={trace} live={live} />
         <DepthProfile trace={trace} />
         <Scatter trace={trace} names={names} />
       </aside>

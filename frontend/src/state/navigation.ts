@@ -3,6 +3,7 @@ import { MAP_KINDS } from "../base/cells";
 import { RAMPS } from "../base/colour";
 import type { Trace } from "../data/trace";
 import { type Command, offer } from "./commands";
+import { seeNow } from "./now";
 import { toggleTheme } from "./theme";
 import { SCREENS, type Screen, clearHover, hover, show, view } from "./view";
 
@@ -48,7 +49,10 @@ export function offerNavigation(trace: Trace): () => void {
     { id: "follow", title: "Follow the pinned token, or stop following it", group: "Text", keys: ["p"], run: followPinned, enabled: () => view.peek().token !== null },
     { id: "step-back", title: "One step back in time", group: "Time", keys: [","], run: () => now(-1) },
     { id: "step-on", title: "One step on in time", group: "Time", keys: ["."], run: () => now(1) },
-    { id: "to-end", title: "To the end of the run", group: "Time", keys: ["End"], run: () => show({ now: null }) },
+    { id: "to-end", title: "To the end of the run", group: "Time", keys: ["End"], run: () => {
+      show({ now: null });
+      seeNow();
+    } },
     { id: "map", title: "Next view: retention, alive, half-life", group: "Look", keys: ["v"], run: () => show({ map: after(MAP_KINDS, view.peek().map) }) },
     { id: "form", title: "Triangle or lanes", group: "Head", keys: ["l"], run: () => show({ form: view.peek().form === "lanes" ? "triangle" : "lanes", screen: "head" }) },
     { id: "ramp", title: "Next colour map: viridis, cividis, grey", group: "Look", keys: ["c"], run: () => show({ ramp: after(RAMPS, view.peek().ramp) }) },

@@ -26,7 +26,7 @@ export function HeadCard({ trace }: { trace: Trace }) {
   if (!scores) {
     return (
       <Panel title="Role">
-        <Waiting what="the scores of heads" />
+        {trace.hasFindings ? <Waiting what="the scores of heads" /> : <p class="note">Told when the run has written its first tokens.</p>}
       </Panel>
     );
   }
@@ -45,7 +45,7 @@ export function HeadCard({ trace }: { trace: Trace }) {
     .sort((a, b) => (b.enrichment ?? 0) - (a.enrichment ?? 0))
     .slice(0, 4);
   return (
-    <Panel title="Role" class="head-card">
+    <Panel title="Role" hint={trace.facts.manifest.status === "running" ? `as of ${count(trace.facts.manifest.seen ?? 0)} tokens` : undefined} class="head-card">
       <p class="role-line">
         <span class="badge" style={{ "--role": roleColour(scores.role) }}>
           {scores.role}

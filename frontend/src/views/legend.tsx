@@ -22,7 +22,7 @@ export function MapLegend({ trace, shares }: { trace: Trace; shares?: boolean })
       {map === "alive" ? <AliveBar /> : <RampBar kind={map} trace={trace} />}
       <State name="evicted" colour={cssRgb(colours.evicted)} />
       <State name="not born" colour={cssRgb(colours.unborn)} />
-      {map !== "alive" && !trace.facts.manifest.gates && <State name="alive, no gates" colour={cssRgb(colours.unknown)} />}
+      {map !== "alive" && !trace.hasGates && <State name="alive, no gates" colour={cssRgb(colours.unknown)} />}
       {shares && <span class="rule">{SHARED[map]}</span>}
     </div>
   );
@@ -33,7 +33,7 @@ export function LaneLegend({ trace, every }: { trace: Trace; every: number }) {
   const colours = cellColours.value;
   return (
     <div class="legend" role="group" aria-label="Legend">
-      {trace.facts.manifest.gates ? <RampBar kind="half-life" trace={trace} /> : <State name="token, no gates" colour={cssRgb(colours.unknown)} />}
+      {trace.hasGates ? <RampBar kind="half-life" trace={trace} /> : <State name="token, no gates" colour={cssRgb(colours.unknown)} />}
       <State name="empty place" colour={cssRgb(colours.evicted, 0.5)} />
       {every > 1 && <span class="rule">every {count(every)}th place is drawn, and the marked token's</span>}
     </div>

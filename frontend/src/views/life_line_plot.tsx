@@ -9,7 +9,7 @@ import type { LifeLine } from "./life_line";
 import { type HeadCuts, thresholdAt, thresholdSteps } from "./life_line_cuts";
 import { canBeLog, scoreScale, wantsLog } from "./life_line_scale";
 import { Plot, type Surface, pointIn } from "./plot";
-import { BOTTOM, LEFT, RIGHT, TOP, axes, marker, plate } from "./time_axes";
+import { BOTTOM, LEFT, RIGHT, TOP, axes, haloed, marker, plate } from "./time_axes";
 
 /** A life line and how it is told apart: a letter, and a colour. */
 export interface Drawn {
@@ -106,14 +106,18 @@ function drawLives({ context, width, height }: Surface, props: LifeLinePlotProps
     before = to;
   }
   context.stroke();
-  if (steps.length > 0) {
-    context.font = "11px 'IBM Plex Sans', sans-serif";
-    context.textAlign = "right";
-    context.textBaseline = "bottom";
-    context.fillStyle = ink.muted;
-    context.fillText("under the lowest score that stayed: evicted", width - RIGHT - 4, ground - 4);
-  }
   for (const { line, colour } of drawn) descent(context, line, seen, x, y, colour);
+  if (steps.length > 0) {
+    const text = "under the lowest score that stayed: evicted";
+    context.font = "11px 'IBM Plex Sans', sans-serif";
+    context.textBaseline = "bottom";
+    context.textAlign = "left";
+    const wide = context.measureText(text).width;
+    const crossings = (left: number) => crossed(drawn, seen, x, y, { left, right: left + wide, top: ground - 20, bottom: ground });
+    const places = [width - RIGHT - 4 - wide, LEFT + 6, (LEFT + width - RIGHT - wide) / 2];
+    const [place] = places.sort((a, b) => crossings(a) - crossings(b));
+    haloed(context, text, place, ground - 4, ink.paper, ink.muted);
+  }
   context.restore();
   const now = Math.min(seen, (view.value.now ?? seen - 1) + 1);
   if (now >= span[0] && now <= span[1]) marker(context, x(now), TOP, ground, ink.accent, 1.5);
@@ -145,6 +149,20 @@ function descent(context: CanvasRenderingContext2D, line: LifeLine, seen: number
     context.lineTo(x(tokens), y(line.scoreAt(tokens)));
   }
   context.stroke();
+}
+
+/** How many of the lines pass through a box. */
+function crossed(drawn: readonly Drawn[], seen: number, x: (tokens: number) => number, y: (score: number) => number, box: { left: number; right: number; top: number; bottom: number }): number {
+  const samples = 64;
+  return drawn.filter(({ line }) => {
+    const [from, to] = [line.position + 1, line.evictedAt ?? seen];
+    for (let step = 0; step <= samples; step++) {
+      const tokens = from + ((to - from) * step) / samples;
+      const [px, py] = [x(tokens), y(line.scoreAt(tokens))];
+      if (px >= box.left - 8 && px <= box.right + 8 && py >= box.top - 8 && py <= box.bottom + 8) return true;
+    }
+    return false;
+  }).length;
 }
 
 /** A cross where a token was evicted, a dot where one is still cached, and its letter beside it. */

@@ -4,6 +4,7 @@ import { useComputed, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { count } from "../base/format";
+import { budgetOf } from "../data/budget";
 import { serverThere } from "../data/source";
 import { here, type Trace } from "../data/trace";
 import { painter } from "../paint/painter";
@@ -12,10 +13,11 @@ import { lookForServer } from "../state/server";
 /** Why a run evicted nothing, in a sentence; undefined when it did, or when its steps are not told. */
 export function whyNothingEvicted(steps: { count: number; evicted: ArrayLike<number> }, policy: { name: string; budget?: number; buffer?: number } | undefined, seen: number): string | undefined {
   if (steps.count === 0 || Array.from(steps.evicted).some((entries) => entries > 0)) return undefined;
-  if (policy?.budget === undefined) return `Nothing was evicted: the policy${policy ? ` ${policy.name}` : ""} sets no budget, so every head keeps all ${count(seen)} tokens.`;
-  const room = policy.budget + (policy.buffer ?? 0);
-  const inWords = `a budget of ${count(policy.budget)}${policy.buffer ? ` and a buffer of ${count(policy.buffer)}` : ""} tokens per head`;
-  return seen <= room
+  if (policy?.name === "full") return `Nothing was evicted: a full cache keeps all ${count(seen)} tokens in every head.`;
+  const limits = budgetOf(policy);
+  if (!limits) return `Nothing was evicted: the policy${policy ? ` ${policy.name}` : ""} sets no budget, so every head keeps all ${count(seen)} tokens.`;
+  const inWords = `a budget of ${count(limits.budget)}${limits.buffer > 0 ? ` and a buffer of ${count(limits.buffer)}` : ""} tokens per head`;
+  return seen <= limits.limit
     ? `Nothing was evicted: the run saw ${count(seen)} tokens, and ${inWords} was never exceeded.`
     : `Nothing was evicted, although the run saw ${count(seen)} tokens and has ${inWords}; the run card's checks may say why.`;
 }

@@ -4,6 +4,7 @@ import { scaleLinear } from "d3-scale";
 import { useMemo } from "preact/hooks";
 import { cssRgb } from "../base/colour";
 import { count, plural } from "../base/format";
+import { budgetOf } from "../data/budget";
 import type { LayerColumns } from "../data/columns";
 import { here, type Trace } from "../data/trace";
 import { cellColours, inks } from "../state/theme";
@@ -12,7 +13,7 @@ import { cutsOfHead } from "./life_line_cuts";
 import { aliveByQuery, rangeByPixel } from "./occupancy";
 import { Failed, Panel, type TableData, Waiting } from "./panel";
 import { Plot, type Surface, pointIn } from "./plot";
-import { BOTTOM, LEFT, RIGHT, TOP, axes, marker, plate } from "./time_axes";
+import { BOTTOM, LEFT, RIGHT, TOP, axes, marker } from "./time_axes";
 
 /** Rows of the table. */
 const TABLE_ROWS = 1000;
@@ -75,12 +76,12 @@ function OccupancyNote({ trace, columns, counts }: { trace: Trace; columns: Laye
   const alive = counts(columns);
   const others = alive.filter((_, index) => index !== head).map((of) => of[query]);
   const [least, most] = extent(others);
-  const { policy } = trace.facts.manifest;
+  const limits = budgetOf(trace.facts.manifest.policy);
   return (
     <p class="plot-note">
       <b>query {count(query)}</b> sees {plural(alive[head][query], "entry", "entries")} of {count(query + 1)} in head {head}
       {others.length > 0 && `; ${least === most ? count(least ?? 0) : `${count(least ?? 0)} to ${count(most ?? 0)}`} in the layer's others`}
-      {policy?.budget !== undefined && `; budget ${count(policy.budget)}${policy.scope === "layer" || policy.scope === "global" ? " on average" : ""}`}
+      {limits ? `; budget ${count(limits.budget)}${limits.isOnAverage ? " on average" : ""}` : "; no budget"}
     </p>
   );
 }
@@ -121,10 +122,8 @@ function counting() {
 function drawOccupancy({ context, width, height, ratio }: Surface, trace: Trace, alive: readonly Uint32Array[], head: number): void {
   const ink = inks.value;
   const seen = alive[0].length;
-  const { policy } = trace.facts.manifest;
-  const budget = typeof policy?.budget === "number" ? policy.budget : undefined;
-  const limit = budget === undefined ? undefined : budget + (policy?.buffer ?? 0);
-  const most = alive.reduce((top, of) => of.reduce((a, b) => Math.max(a, b), top), limit ?? 1);
+  const limits = budgetOf(trace.facts.manifest.policy);
+  const most = alive.reduce((top, of) => of.reduce((a, b) => Math.max(a, b), top), limits?.limit ?? 1);
   const x = scaleLinear([0, seen], [LEFT, width - RIGHT]);
   const y = scaleLinear([0, most * 1.04], [height - BOTTOM, TOP]);
   axes(context, x, y, width, height);
@@ -151,25 +150,30 @@ function drawOccupancy({ context, width, height, ratio }: Surface, trace: Trace,
   context.strokeStyle = cssRgb(cellColours.value.alive);
   context.lineWidth = 1.75;
   stroke(highest);
-  // The limit is told over its line and the budget under its own, so that neither covers the other.
-  const level = (value: number, text: string, dash: number[], side: "over" | "under") => {
+  // Told over the picture, as anywhere inside it the words would cover what is counted.
+  let told = LEFT;
+  const level = (value: number, text: string, dash: number[]) => {
     context.strokeStyle = ink.alert;
     context.lineWidth = 1;
     context.setLineDash(dash);
     context.beginPath();
     context.moveTo(LEFT, y(value));
     context.lineTo(width - RIGHT, y(value));
+    context.moveTo(told, TOP / 2 + 0.5);
+    context.lineTo(told + 20, TOP / 2 + 0.5);
     context.stroke();
     context.setLineDash([]);
     context.font = "11px 'IBM Plex Sans', sans-serif";
     context.textAlign = "left";
-    context.textBaseline = side === "over" ? "bottom" : "top";
-    plate(context, text, LEFT + 4, y(value) + (side === "over" ? -2 : 4), ink.paper, ink.alert);
+    context.textBaseline = "middle";
+    context.fillStyle = ink.alert;
+    context.fillText(text, told + 25, TOP / 2 + 1);
+    told += 41 + context.measureText(text).width;
   };
-  const scope = policy?.scope === "layer" || policy?.scope === "global" ? " on average" : "";
-  if (budget !== undefined && limit !== undefined) {
-    if (limit > budget) level(limit, `budget + buffer ${count(limit)}: cut`, [2, 3], "over");
-    level(budget, `budget ${count(budget)}${scope}`, [6, 3], "under");
+  if (limits) {
+    level(limits.budget, `budget ${count(limits.budget)}${limits.isOnAverage ? " on average" : ""}`, [6, 3]);
+    const when = width > 560 ? "cut at budget + buffer" : "cut at";
+    if (limits.buffer > 0) level(limits.limit, `${when} ${count(limits.limit)}, or at the end of a chunk`, [2, 3]);
   }
   cutTicks(context, trace, head, x, height - BOTTOM, ink.alert);
   marker(context, x(Math.min(seen, (view.value.now ?? seen - 1) + 1)), TOP, height - BOTTOM, ink.accent, 1.5);

@@ -1,6 +1,7 @@
 // Playing a run: "now" moves on by so many tokens a second.
 import { signal } from "@preact/signals";
 import type { Trace } from "../data/trace";
+import { seeNow } from "../state/now";
 import { show, view } from "../state/view";
 
 /** Tokens per second that can be chosen. */
@@ -43,6 +44,7 @@ export class Player {
     let shown: number | null = Math.floor(position);
     let before: number | undefined;
     show({ now: shown });
+    seeNow();
     this.isPlaying.value = true;
     const turn = (time: number) => {
       const { now } = view.peek();

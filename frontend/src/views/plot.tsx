@@ -21,6 +21,8 @@ export interface PlotProps {
   onPointerLeave?: (event: PointerEvent) => void;
   onPointerDown?: (event: PointerEvent) => void;
   onPointerUp?: (event: PointerEvent) => void;
+  /** The browser took the gesture over, to scroll. */
+  onPointerCancel?: (event: PointerEvent) => void;
   onClick?: (event: MouseEvent) => void;
   onDblClick?: (event: MouseEvent) => void;
   onWheel?: (event: WheelEvent) => void;
@@ -90,6 +92,7 @@ export function Plot(props: PlotProps) {
         onPointerLeave={props.onPointerLeave}
         onPointerDown={props.onPointerDown}
         onPointerUp={props.onPointerUp}
+        onPointerCancel={props.onPointerCancel}
         onClick={props.onClick}
         onDblClick={props.onDblClick}
       />

@@ -1,11 +1,13 @@
 // The whole run as text: what is written is exactly what was read and drawn, how it is written says what was kept.
 import { effect } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { longestHalfLife } from "../base/cells";
 import { cssRgb, rampAt } from "../base/colour";
 import { keepersOf } from "../data/keepers_reader";
+import { isRunning } from "../data/live";
 import type { Tokens } from "../data/model";
 import { here, type Trace } from "../data/trace";
+import { askedForNow } from "../state/now";
 import { ramp } from "../state/theme";
 import { hover, show, view } from "../state/view";
 import { copyExactly } from "./prose_copy";
@@ -27,10 +29,12 @@ export function Prose({ trace, tokens, search, isMono, onReady }: ProseProps) {
   const scroller = useRef<HTMLDivElement>(null);
   const space = useRef<HTMLDivElement>(null);
   const prose = useRef<ProseView>(undefined);
+  const [shown, setShown] = useState<ProseView | undefined>();
   useEffect(() => {
     if (!scroller.current || !space.current) return;
     const made = new ProseView(scroller.current, space.current, tokens, trace.facts.text_known, lookOf(trace, search));
     prose.current = made;
+    setShown(made);
     onReady(made);
     const { token } = view.peek();
     if (token !== null && token < tokens.count) {
@@ -38,7 +42,18 @@ export function Prose({ trace, tokens, search, isMono, onReady }: ProseProps) {
       made.reveal(token);
     }
     let pinned = token;
+    // A finished run is read from its start until "now" is somewhere; then at its end, too.
+    let wasSomewhere = false;
+    let asked = askedForNow.peek();
     const unwatch = [
+      effect(() => {
+        const { now } = view.value;
+        const isAsked = askedForNow.value > asked;
+        asked = askedForNow.value;
+        wasSomewhere ||= now !== null || isAsked || isRunning(trace);
+        made.setNow(now ?? (wasSomewhere ? "end" : undefined));
+        if (isAsked) made.follow();
+      }),
       effect(() => made.wear(lookOf(trace, search))),
       effect(() => made.mark("hovered", hover.token.value)),
       effect(() => {
@@ -61,6 +76,7 @@ export function Prose({ trace, tokens, search, isMono, onReady }: ProseProps) {
       for (const stop of unwatch) stop();
       made.dispose();
       prose.current = undefined;
+      setShown(undefined);
       onReady(undefined);
     };
   }, [trace, search]);
@@ -70,30 +86,43 @@ export function Prose({ trace, tokens, search, isMono, onReady }: ProseProps) {
     wasMono.current = isMono;
     prose.current?.keepPlace(() => space.current?.classList.toggle("mono", isMono));
   }, [isMono]);
+  const isAway = shown !== undefined && !shown.isFollowing.value && (view.value.now !== null || isRunning(trace));
   return (
-    <div
-      ref={scroller}
-      class="prose"
-      data-arrows
-      role="region"
-      aria-label="Text of the run. Arrow keys go from token to token, Enter pins one."
-      onPointerOver={(event) => (hover.token.value = positionOf(event.target))}
-      onPointerLeave={() => (hover.token.value = null)}
-      onFocusIn={(event) => {
-        const position = positionOf(event.target);
-        if (position !== null) hover.token.value = position;
-      }}
-      onWheel={() => prose.current?.letGo()}
-      onClick={(event) => {
-        const position = positionOf(event.target);
-        if (position === null || getSelection()?.isCollapsed === false) return;
-        prose.current?.focusInPlace(position);
-        pin(position);
-      }}
-      onKeyDown={(event) => prose.current && onKey(event, prose.current, here(trace.tokens) ?? tokens)}
-      onCopy={(event) => scroller.current && copyExactly(event, scroller.current, here(trace.tokens) ?? tokens)}
-    >
-      <div ref={space} class={`prose-space ${wasMono.current ? "mono" : ""}`} />
+    <div class="prose-frame">
+      <div
+        ref={scroller}
+        class="prose"
+        data-arrows
+        role="region"
+        aria-label="Text of the run. Arrow keys go from token to token, Enter pins one."
+        onPointerOver={(event) => (hover.token.value = positionOf(event.target))}
+        onPointerLeave={() => (hover.token.value = null)}
+        onFocusIn={(event) => {
+          const position = positionOf(event.target);
+          if (position !== null) hover.token.value = position;
+        }}
+        onWheel={() => prose.current?.letGo()}
+        onTouchMove={() => prose.current?.letGo()}
+        onPointerDown={(event) => {
+          // On the scroller itself: its bar, or the room beside the text.
+          if (event.target === scroller.current) prose.current?.letGo();
+        }}
+        onClick={(event) => {
+          const position = positionOf(event.target);
+          if (position === null || getSelection()?.isCollapsed === false) return;
+          prose.current?.focusInPlace(position);
+          pin(position);
+        }}
+        onKeyDown={(event) => prose.current && onKey(event, prose.current, here(trace.tokens) ?? tokens)}
+        onCopy={(event) => scroller.current && copyExactly(event, scroller.current, here(trace.tokens) ?? tokens)}
+      >
+        <div ref={space} class={`prose-space ${wasMono.current ? "mono" : ""}`} />
+      </div>
+      {isAway && (
+        <button class="follow" title="Brings now into sight and keeps it there (End goes to the end)" onClick={() => prose.current?.follow()}>
+          follow {view.value.now === null ? "the run" : "now"}
+        </button>
+      )}
     </div>
   );
 }
@@ -118,6 +147,7 @@ function onKey(event: KeyboardEvent, prose: ProseView, tokens: Tokens): void {
   }
   const at = prose.rovingToken;
   const last = tokens.count - 1;
+  if (["PageUp", "PageDown", "Home"].includes(event.key) && !isHeld) prose.letGo();
   let to: number | undefined;
   if (event.key === "ArrowRight") to = at + 1;
   else if (event.key === "ArrowLeft") to = at - 1;

@@ -33,7 +33,7 @@ export function ProseLegend({ trace }: { trace: Trace }) {
       {prose === "half-life" && (
         <>
           <Bars from="1" to={`${count(longestHalfLife(seen))} tokens`} label="half-life, logarithmic" />
-          {!trace.facts.gates_known && <Sample ink="unknown">no gates: not known</Sample>}
+          {!trace.hasGates && <Sample ink="unknown">no gates: not known</Sample>}
           <span>in {place}</span>
         </>
       )}

@@ -1,4 +1,5 @@
 // The text on the page: only the blocks near what is seen, in the text's order, each where its measured height puts it.
+import { type Signal, signal } from "@preact/signals";
 import { Virtualizer, elementScroll, observeElementOffset, observeElementRect } from "@tanstack/virtual-core";
 import type { Tokens } from "../data/model";
 import { ProseBlock } from "./prose_block";
@@ -33,9 +34,12 @@ export class ProseView {
   private roving = 0;
   /** Blocks that stay while they are needed: a selection's ends, a jump's aim. */
   private held: readonly number[] = [];
-  /** Whether the end of a text that grows stays in sight. */
-  private isFollowing = false;
+  /** Whether "now" stays in sight: until the reader scrolls by hand, or looks for something else. */
+  readonly isFollowing: Signal<boolean> = signal(true);
+  /** What that is; undefined: a finished run, whose reader starts where they like. */
+  private now: number | "end" | undefined;
   private isGrowing = false;
+  private top = 0;
 
   constructor(
     private readonly scroller: HTMLElement,
@@ -69,7 +73,6 @@ export class ProseView {
   /** Takes in tokens that came since. */
   grow(tokens: Tokens): void {
     this.isGrowing = true;
-    this.isFollowing ||= this.isAtEnd();
     this.tokens = tokens;
     this.blocks.follow(tokens);
     this.virtual.setOptions(this.options());
@@ -96,11 +99,35 @@ export class ProseView {
     if (position !== null) this.blockOf(position)?.markOne(mark, position, "");
   }
 
-  /** Scrolls until a token is in sight, exactly, however the heights before it turn out. */
+  /** Says where "now" is, and brings it into sight where the reader follows it. */
+  setNow(now: number | "end" | undefined): void {
+    this.now = now;
+    this.seeNow();
+  }
+
+  /** Follows "now" from here on. */
+  follow(): void {
+    this.isFollowing.value = true;
+    this.seeNow();
+  }
+
+  private seeNow(): void {
+    if (!this.isFollowing.peek() || this.now === undefined || this.tokens.count === 0) return;
+    if (this.now === "end") {
+      this.jump.stop();
+      this.sync();
+    } else this.bring(Math.min(this.now, this.tokens.count - 1));
+  }
+
+  /** Scrolls until a token is in sight, exactly, however the heights before it turn out; what was followed no longer is. */
   reveal(position: number): void {
+    this.isFollowing.value = false;
+    this.bring(position);
+  }
+
+  private bring(position: number): void {
     const index = this.blocks.indexOf(Math.min(position, this.tokens.count - 1));
-    this.isFollowing = false;
-    this.hold([index]);
+    if (!this.held.includes(index)) this.hold([index]);
     const span = () => {
       const block = this.built.get(index);
       return block?.holds(position) ? block.span(position) : undefined;
@@ -111,6 +138,7 @@ export class ProseView {
   /** The reader scrolls: nothing else may. */
   letGo(): void {
     this.jump.stop();
+    this.isFollowing.value = false;
   }
 
   /** Gives the focus to a token and brings it into sight. */
@@ -182,7 +210,8 @@ export class ProseView {
     const position = this.firstSeen;
     change();
     this.measureAgain();
-    if (this.scroller.scrollTop > 0) this.reveal(position);
+    if (this.isFollowing.peek() && this.now !== undefined) this.seeNow();
+    else if (this.scroller.scrollTop > 0) this.bring(position);
   }
 
   private options() {
@@ -259,7 +288,7 @@ export class ProseView {
       block.element.style.transform = `translateY(${start}px)`;
     }
     this.space.style.height = `${this.virtual.getTotalSize()}px`;
-    if (this.isFollowing) this.scroller.scrollTop = this.scroller.scrollHeight;
+    if (this.now === "end" && this.isFollowing.peek()) this.scroller.scrollTop = this.scroller.scrollHeight;
     if (fresh.length === 0) return;
     this.offerRoving();
     for (const block of fresh) this.virtual.measureElement(block.element);
@@ -284,12 +313,14 @@ export class ProseView {
 
   private isAtEnd(): boolean {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    return scrollTop > 0 && scrollTop + clientHeight > scrollHeight - 2 * LINE;
+    return scrollTop + clientHeight > scrollHeight - 2 * LINE;
   }
 
-  /** Who reads the end of a run in progress stays there, until they scroll away. */
+  /** Who scrolls down to the end of a run in progress stays there. */
   private readonly scrolled = (): void => {
-    this.isFollowing = this.isGrowing && this.isAtEnd();
+    const { scrollTop } = this.scroller;
+    if (scrollTop > this.top && this.isGrowing && this.now === "end" && this.isAtEnd()) this.isFollowing.value = true;
+    this.top = scrollTop;
   };
 
   private resized(): void {
@@ -305,6 +336,7 @@ export class ProseView {
     for (const block of this.built.values()) this.virtual.resizeItem(block.index, block.element.offsetHeight);
     this.sync();
     this.soon();
+    this.seeNow();
   }
 
   private offerRoving(): void {

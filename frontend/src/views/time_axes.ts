@@ -33,9 +33,18 @@ export function axes(
   }
   context.textBaseline = "top";
   context.textAlign = "center";
+  // The axis is named at its end, where a number gives way to it.
+  context.font = "11px 'IBM Plex Sans', sans-serif";
+  const title = "tokens seen";
+  const titled = width - RIGHT - context.measureText(title).width;
+  context.textAlign = "left";
+  context.fillText(title, titled, height - BOTTOM + 5);
+  context.font = "11px 'IBM Plex Mono', monospace";
+  context.textAlign = "center";
   for (const tick of x.ticks(Math.max(2, Math.round(width / 110)))) {
     const text = count(tick);
-    context.fillText(text, Math.min(width - 2 - context.measureText(text).width / 2, x(tick)), height - BOTTOM + 5);
+    if (x(tick) + context.measureText(text).width / 2 > titled - 10) continue;
+    context.fillText(text, x(tick), height - BOTTOM + 5);
   }
   context.font = "11px 'IBM Plex Sans', sans-serif";
 }
@@ -47,6 +56,16 @@ export function marker(context: CanvasRenderingContext2D, x: number, top: number
   context.moveTo(x, top);
   context.lineTo(x, bottom);
   context.stroke();
+}
+
+/** Text with a rim of the page's colour, so that lines it crosses do not strike it through. */
+export function haloed(context: CanvasRenderingContext2D, text: string, x: number, y: number, paper: string, ink: string): void {
+  context.strokeStyle = paper;
+  context.lineWidth = 4;
+  context.lineJoin = "round";
+  context.strokeText(text, x, y);
+  context.fillStyle = ink;
+  context.fillText(text, x, y);
 }
 
 /** Text on a plate of the page's colour, so that lines behind it do not cross it. */

@@ -5,10 +5,13 @@ import { cellColours, inks } from "../state/theme";
 import { hover, view } from "../state/view";
 import { type Series, columnsOf } from "./occupancy";
 import type { Surface } from "./plot";
+import { haloed } from "./time_axes";
 
 /** Height of the cuts' ticks under the occupancy, in CSS pixels; and the share of the strip's height that the evictions get under them. */
 const TICKS = 5;
 const BARS = 0.25;
+/** Where the line of a full cache ends, in CSS pixels from the top. */
+const LINE_TOP = 3;
 /** Room at both sides, so that the marker of "now" is whole at the ends. */
 export const EDGE = 6;
 
@@ -48,18 +51,15 @@ export function drawStrip({ context, width: wide, height, ratio }: Surface, trac
     const top = 1.25 * most;
     const toY = (entries: number) => ground - (entries / top) * (ground - 2);
     area(context, cached, ratio, ground, toY, cssRgb(cellColours.value.alive), toX(now));
-    // With nothing evicted; it leaves through the top.
-    context.save();
-    context.beginPath();
-    context.rect(0, 0, width, ground);
-    context.clip();
+    // With nothing evicted; it ends where the picture does.
+    const atEnd = toY(series.heads * seen);
+    const shown = Math.min(1, (ground - LINE_TOP) / Math.max(1, ground - atEnd));
     context.strokeStyle = ink.muted;
     context.lineWidth = 1;
     context.beginPath();
     context.moveTo(0, ground);
-    context.lineTo(width, toY(series.heads * seen));
+    context.lineTo(width * shown, ground + (atEnd - ground) * shown);
     context.stroke();
-    context.restore();
     bars(context, evicted, ratio, height, barsHeight, ink.alert);
     ticks(context, series, seen, width, ground, ink.muted);
   }
@@ -134,11 +134,12 @@ function boundary(context: CanvasRenderingContext2D, trace: Trace, seen: number,
   context.textBaseline = "top";
   const label = (text: string, right: number, align: CanvasTextAlign) => {
     context.textAlign = align;
-    context.fillText(text, right, 1);
+    haloed(context, text, right, 1, ink.paper, ink.muted);
   };
   if (promptTokens < seen) {
     context.setLineDash([2, 2]);
     context.strokeStyle = ink.muted;
+    context.lineWidth = 1;
     context.beginPath();
     context.moveTo(Math.round(x) + 0.5, 0);
     context.lineTo(Math.round(x) + 0.5, height);

@@ -40,11 +40,11 @@ function TokenFacts({ trace, tokens, position }: { trace: Trace; tokens: Tokens;
     ["from", [tokens.origin[position] === 0 ? "prompt" : "generated", role].filter(Boolean).join(", ")],
     ["class", (tokens.classNames[tokens.class[position]] ?? "not told").replaceAll("_", " ")],
   ];
-  if (tokens.origin[position] === 1) {
-    const chance = Number.isNaN(logprob) ? "not told" : `${percent(Math.exp(logprob))}  (${number(logprob)} nats)`;
-    const entropy = tokens.entropy[position];
-    facts.push(["chance", chance], ["entropy", Number.isNaN(entropy) ? "not told" : `${number(entropy)} nats`]);
-  }
+  // A token of the prompt has the same rows, so that nothing moves from one token to the next.
+  const isDrawn = tokens.origin[position] === 1;
+  const entropy = tokens.entropy[position];
+  const chance = Number.isNaN(logprob) ? "not told" : `${percent(Math.exp(logprob))}  (${number(logprob)} nats)`;
+  facts.push(["chance", isDrawn ? chance : "–"], ["entropy", !isDrawn ? "–" : Number.isNaN(entropy) ? "not told" : `${number(entropy)} nats`]);
   const text = trace.facts.text_known ? shortened(visible(tokens.text[position])) : "text not known";
   return (
     <Panel
@@ -56,12 +56,12 @@ function TokenFacts({ trace, tokens, position }: { trace: Trace; tokens: Tokens;
         </button>
       }
     >
-      <p class="token-text" dir="auto">{text}</p>
+      <p class="token-text" dir="auto" title={text}>{text}</p>
       <dl>
         {facts.map(([name, value]) => (
           <div key={name}>
             <dt>{name}</dt>
-            <dd>{value}</dd>
+            <dd title={value}>{value}</dd>
           </div>
         ))}
       </dl>
@@ -78,7 +78,7 @@ function shortened(text: string): string {
 function TokenLives({ trace, position }: { trace: Trace; position: number }) {
   void trace.version.value;
   const seen = trace.seen.value;
-  const { layer, head, token, prose } = view.value;
+  const { layer, head, token, prose, screen } = view.value;
   // All layers of a long run are much to ask for while the pointer only passes by.
   const isWanted = token !== null || prose === "keepers" || trace.overviewPool === 1;
   const state = keepersOf(trace, isWanted).value;
@@ -93,32 +93,33 @@ function TokenLives({ trace, position }: { trace: Trace; position: number }) {
       : undefined;
   // Of all heads; of some it would be another's.
   const extremes = state.counted === trace.layers ? state.keepers.extremes(position) : undefined;
-  return (
-    <>
-      {isWanted || state.counted > 0 ? (
-        <TokenGrid trace={trace} position={position} now={now} state={state} />
+  const life = (
+    <Panel key="life" title={`In layer ${layer} head ${head}`} class="token-life">
+      {words ? (
+        <>
+          <p>{words.state} {words.fading}</p>
+          <p>{words.end}</p>
+        </>
       ) : (
-        <p class="note">Click a token to read all {trace.layers} layers and see which heads keep it.</p>
+        <p class="hint">reading the layer …</p>
       )}
-      <Panel title={`In layer ${layer} head ${head}`} class="token-life">
-        {words ? (
-          <>
-            <p>{words.state} {words.fading}</p>
-            <p>{words.end}</p>
-          </>
-        ) : (
-          <p class="hint">reading the layer …</p>
-        )}
-        {extremes && <Extremes {...extremes} />}
-      </Panel>
-    </>
+      {extremes ? <Extremes {...extremes} /> : <div class="extremes" />}
+    </Panel>
   );
+  const grid =
+    isWanted || state.counted > 0 ? (
+      <TokenGrid key="grid" trace={trace} position={position} now={now} state={state} />
+    ) : (
+      <p key="grid" class="note">Click a token to read all {trace.layers} layers and see which heads keep it.</p>
+    );
+  // Beside one head its own story comes first, beside the text that of all heads.
+  return <>{screen === "head" ? [life, grid] : [grid, life]}</>;
 }
 
 /** The heads that keep it longest and shortest, over the whole run. */
 function Extremes({ longest, shortest, stillCached }: { longest: Keeper; shortest: Keeper; stillCached: number }) {
   if (longest.evictedAt === shortest.evictedAt) {
-    return <p class="hint">{longest.evictedAt === STILL_CACHED ? "No head evicted it." : `All heads evicted it at ${count(longest.evictedAt)}.`}</p>;
+    return <p class="extremes hint">{longest.evictedAt === STILL_CACHED ? "No head evicted it." : `All heads evicted it at ${count(longest.evictedAt)}.`}</p>;
   }
   return (
     <dl class="extremes">

@@ -11,7 +11,7 @@ import { Panel, type TableData } from "./panel";
 import { Plot, type Surface, pointIn } from "./plot";
 
 const LEFT = 22;
-const TOP = 15;
+const TOP = 29;
 /** Width that the card has for the squares. */
 const WIDTH = 316;
 
@@ -91,7 +91,7 @@ export function TokenGrid({ trace, position, now, state }: TokenGridProps) {
         }}
       />
       <p class="grid-says">
-        layer {layer} head {head}: {inWords(state, layer, head, position, now)}
+        {`layer ${layer} head ${head}: ${inWords(state, layer, head, position, now)}`}
       </p>
       <p class="grid-key">
         <span class="state"><i data-holding="kept" />kept</span>
@@ -129,6 +129,11 @@ function square(context: CanvasRenderingContext2D, holding: Holding, x: number, 
 
 function axes(context: CanvasRenderingContext2D, layers: number, heads: number, pitch: number, colour: string): void {
   context.fillStyle = colour;
+  context.textBaseline = "middle";
+  context.font = "11px 'IBM Plex Sans', sans-serif";
+  context.textAlign = "left";
+  context.fillText("head ↓", 0, 7);
+  context.fillText("layer →", LEFT + 24, 7);
   context.font = "9px 'IBM Plex Mono', monospace";
   context.textBaseline = "middle";
   context.textAlign = "center";

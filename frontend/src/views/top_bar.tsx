@@ -1,5 +1,6 @@
 // The bar over everything: which trace, what was run, and the controls that every screen has.
 import { bytes, count, plural } from "../base/format";
+import { budgetOf } from "../data/budget";
 import { MAP_KINDS, type MapKind } from "../base/cells";
 import { RAMPS, type Ramp } from "../base/colour";
 import type { Live } from "../data/live";
@@ -17,7 +18,9 @@ const MAP_TITLES: Record<MapKind, string> = { retention: "Retention", alive: "Al
 export function TopBar({ trace, live }: { trace: Trace; live: Live | undefined }) {
   const { manifest, title, source } = trace.facts;
   const { model, policy } = manifest;
-  const budget = policy?.budget === undefined ? undefined : `M ${count(policy.budget)}${policy.buffer ? ` + ${count(policy.buffer)}` : ""}`;
+  const limits = budgetOf(policy);
+  const budget = limits && `M ${count(limits.budget)}${limits.buffer > 0 ? ` + ${count(limits.buffer)}` : ""}`;
+  const ranks = policy?.name === "full" ? "full cache" : policy?.name;
   return (
     <header class="top">
       <a class="wordmark" href={source === "report" ? undefined : "/"} aria-label="trimkvtrace: list of traces">
@@ -26,7 +29,7 @@ export function TopBar({ trace, live }: { trace: Trace; live: Live | undefined }
       <div class="run">
         <h1>{title}</h1>
         <p>
-          {[model.name, policy?.name, budget, `${count(trace.seen.value)} tokens`, plural(trace.layers * trace.kvHeads, "head")]
+          {[model.name, ranks, budget, `${count(trace.seen.value)} tokens`, plural(trace.layers * trace.kvHeads, "head")]
             .filter(Boolean)
             .join("  ·  ")}
         </p>
@@ -42,7 +45,7 @@ export function TopBar({ trace, live }: { trace: Trace; live: Live | undefined }
         </select>
         {trace.source.events && <ExportButton trace={trace} />}
         <ShellButtons />
-        <button class="icon" aria-label={theme.value === "dark" ? "Light page" : "Dark page"} title="Light or dark (T)" onClick={toggleTheme}>
+        <button class="icon theme" aria-label={theme.value === "dark" ? "Light page" : "Dark page"} title="Light or dark (T)" onClick={toggleTheme}>
           {theme.value === "dark" ? "☀" : "☾"}
         </button>
       </div>

@@ -82,7 +82,7 @@ function Row({ listed, onDelete }: { listed: Listed; onDelete(listed: Listed): v
   const { key, title, source, model, policy, budget, buffer, tokens, layers, kv_heads, created, note, error, path, deletable } = listed;
   const status = statusOf(listed);
   const made = created ? whenWords(created, new Date()) : "–";
-  const limits = budget === null ? "" : `${count(budget)}${buffer ? ` + ${count(buffer)}` : ""}`;
+  const limits = !budget ? "" : `${count(budget)}${buffer ? ` + ${count(buffer)}` : ""}`;
   const open = (event: MouseEvent) => {
     const isElsewhere = (event.target as HTMLElement).closest("a, button") !== null || getSelection()?.isCollapsed === false;
     if (!isElsewhere && !error) location.assign(pageOf(key));

@@ -113,6 +113,10 @@ export function Triangle({ trace, columns }: { trace: Trace; columns: LayerColum
         const key = Math.floor(cellAt(event).key);
         if (key >= 0 && key < trace.seen.peek()) show({ token: key === view.peek().token ? null : key });
       }}
+      onPointerCancel={() => {
+        drag.current = undefined;
+        clearHover();
+      }}
       onDblClick={() => show({ zoom: null })}
       onWheel={onWheel}
     />

@@ -2,6 +2,7 @@
 import { scaleLinear } from "d3-scale";
 import { count, visible } from "../base/format";
 import { type Axis, pitchOf, pixelFromCell } from "../base/view_transform";
+import { budgetOf } from "../data/budget";
 import type { LayerColumns } from "../data/columns";
 import { cutsOfHead, lifeShare, occupancyOf } from "../data/head_facts";
 import type { Tokens } from "../data/model";
@@ -180,7 +181,7 @@ function keyMarginal(context: CanvasRenderingContext2D, axis: Axis, columns: Lay
 /** Right of the queries: entries cached, against the budget. */
 function queryMarginal({ context, width }: Surface, axis: Axis, columns: LayerColumns, trace: Trace, ink: Inks): void {
   const cached = occupancyOf(columns, view.value.head);
-  const budget = trace.facts.manifest.policy?.budget;
+  const budget = budgetOf(trace.facts.manifest.policy)?.budget;
   const left = width - ROOM.right + 8;
   const room = ROOM.right - 14;
   const most = cached.reduce((most, entries) => Math.max(most, entries), 1);
