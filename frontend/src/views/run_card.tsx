@@ -1,5 +1,6 @@
 // What was run, in a few lines, and what the checks say of it.
 import { bytes, count, seconds } from "../base/format";
+import { whenWords } from "../base/when";
 import type { Manifest } from "../data/model";
 import { here, type Trace } from "../data/trace";
 import { Panel } from "./panel";
@@ -18,7 +19,7 @@ export function RunCard({ trace }: { trace: Trace }) {
     ["cache", cacheWords(trace)],
     ["speed", rate ? `${rate.toFixed(rate < 10 ? 1 : 0)} tokens/s, prompt read in ${seconds(time?.prefill)}` : "not told"],
     ["drawn", drawn(sampling)],
-    ["on", [device, manifest.created?.slice(0, 16).replace("T", " ")].filter(Boolean).join(", ") || "not told"],
+    ["on", [device, manifest.created && whenWords(manifest.created, new Date())].filter(Boolean).join(", ") || "not told"],
   ];
   const diagnoses = (here(trace.diagnoses) ?? []).filter((found) => found.severity !== "info" && found.level !== "info");
   return (
@@ -34,7 +35,7 @@ export function RunCard({ trace }: { trace: Trace }) {
           <>
             <dt>trace</dt>
             <dd class="path" title={path}>
-              {path}
+              <bdi>{path}</bdi>
             </dd>
           </>
         )}
