@@ -128,6 +128,38 @@ test("the palette finds heads and commands, and gives the focus back", { skip },
   });
 });
 
+test("heads are searched by keyboard, and nothing moves as one types", { skip }, async () => {
+  await bench.page("/t/codes", async (page) => {
+    await grid(page).waitFor();
+    const finder = page.getByRole("searchbox", { name: "Find heads" });
+    const before = await finder.boundingBox();
+    await page.keyboard.press("/");
+    await page.keyboard.type("sinks");
+    await page.getByText(/^\d+ of 24$/).waitFor();
+    assert.deepEqual(await finder.boundingBox(), before);
+    await finder.fill("nonsense");
+    await page.getByText(/"nonsense" is no role/).waitFor();
+    assert.deepEqual(await finder.boundingBox(), before);
+  });
+});
+
+test("a figure that cannot be made is refused in the server's words, and what it leaves out is named", { skip }, async () => {
+  await bench.page(
+    "/t/codes?screen=head&now=100",
+    async (page) => {
+      await page.keyboard.press("e");
+      const dialog = page.getByRole("dialog", { name: "Export a figure" });
+      await dialog.getByText("Not carried over: the chosen moment (101 tokens seen).").waitFor();
+      await dialog.getByRole("img", { name: /^The figure/ }).waitFor();
+      await page.keyboard.press("Escape");
+      await page.route("**/figure/**", (route) => route.fulfill({ status: 400, contentType: "application/json", body: '{"error": "no room for 99 heads"}' }));
+      await page.keyboard.press("e");
+      await dialog.getByRole("alert").getByText("no room for 99 heads").waitFor();
+    },
+    { mayFail: /status of 400/ },
+  );
+});
+
 test("the overlay names every key, and keys do nothing behind it", { skip }, async () => {
   await bench.page("/t/codes", async (page) => {
     await grid(page).waitFor();

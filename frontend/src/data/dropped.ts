@@ -2,7 +2,7 @@
 
 /** A trace's files, by their names inside its folder. */
 export interface Dropped {
-  /** The folder's name. */
+  /** The folder's name; empty where the files came without one. */
   title: string;
   files: { name: string; file: File }[];
   bytes: number;
@@ -29,7 +29,7 @@ export function tracesAmong(found: readonly Found[]): Dropped[] {
     const files = entries.map(({ path, file }) => ({ name: path.slice(path.lastIndexOf("/") + 1), file })).filter(({ name }) => READ.test(name));
     if (!files.some(({ name }) => name === "manifest.json")) continue;
     const bytes = files.reduce((sum, { file }) => sum + file.size, 0);
-    traces.push({ title: folder.slice(folder.lastIndexOf("/") + 1) || "trace", files, bytes });
+    traces.push({ title: folder.slice(folder.lastIndexOf("/") + 1), files, bytes });
   }
   if (traces.length > 0) return traces;
   throw new Error(
@@ -37,6 +37,19 @@ export function tracesAmong(found: readonly Found[]): Dropped[] {
       ? `${found[0].path} is one file; a trace is a folder, so drop the folder that holds manifest.json`
       : "no trace there: none of the folders holds a manifest.json",
   );
+}
+
+/** The trace with a name: its folder's, else what its manifest calls it. */
+export async function named(dropped: Dropped): Promise<Dropped> {
+  if (dropped.title !== "") return dropped;
+  const manifest = dropped.files.find(({ name }) => name === "manifest.json");
+  try {
+    const { id } = JSON.parse((await manifest?.file.text()) ?? "{}");
+    if (typeof id === "string" && id !== "") return { ...dropped, title: id.replaceAll("/", "-") };
+  } catch {
+    // The server says what is wrong with a manifest that cannot be read.
+  }
+  return { ...dropped, title: "trace" };
 }
 
 /** Everything that a drop holds, folders entered. Must be called while the drop is handled. */

@@ -26,8 +26,7 @@ export async function openPath(path: string): Promise<string> {
  * much it has sent.
  */
 export function sendDropped(dropped: Dropped, progress: (share: number) => void, signal?: AbortSignal): Promise<string> {
-  const form = new FormData();
-  for (const { name, file } of dropped.files) form.append("file", file, name);
+  const form = formOf(dropped);
   const request = new XMLHttpRequest();
   return new Promise((resolve, reject) => {
     request.open("POST", "/api/dropped");
@@ -44,6 +43,13 @@ export function sendDropped(dropped: Dropped, progress: (share: number) => void,
     signal?.addEventListener("abort", () => request.abort());
     request.send(form);
   });
+}
+
+/** A dropped trace's files, each with its folder, from which the server takes the trace's name. */
+export function formOf({ title, files }: Dropped): FormData {
+  const form = new FormData();
+  for (const { name, file } of files) form.append("file", file, `${title}/${name}`);
+  return form;
 }
 
 export function downloadOf(key: string): string {

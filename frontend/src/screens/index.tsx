@@ -6,7 +6,7 @@ import type { Listed } from "../data/model";
 import { serverThere } from "../data/source";
 import { type Command, offer } from "../state/commands";
 import { theme, toggleTheme } from "../state/theme";
-import { LIST_ORDERS, type ListOrder, type ListSort, matching, ordered } from "../state/trace_list";
+import { LIST_ORDERS, type ListOrder, type ListSort, matching, ordered, readList, writeList } from "../state/trace_list";
 import { ChooseFolder, DropAnywhere, OpenByPath } from "../views/drop";
 import { FirstTrace, NothingMatches } from "../views/empty";
 import { ServerGone } from "../views/notices";
@@ -53,8 +53,16 @@ function useTraces(): { traces: readonly Listed[] | undefined; why: string | und
 
 export function IndexPage() {
   const { traces, why, refresh, without } = useTraces();
-  const [typed, setTyped] = useState("");
-  const [sort, setSort] = useState<ListSort>(null);
+  const [typed, setTyped] = useState(() => readList(location.search).typed);
+  const [sort, setSort] = useState<ListSort>(() => readList(location.search).sort);
+  useEffect(() => {
+    // After a rest, as browsers refuse an address that is corrected with every letter.
+    const timer = setTimeout(() => {
+      const query = writeList({ typed, sort });
+      if (query !== location.search.slice(1)) history.replaceState(null, "", query ? `?${query}` : location.pathname);
+    }, 200);
+    return () => clearTimeout(timer);
+  }, [typed, sort]);
   const [isOpening, setOpening] = useState(false);
   const main = useRef<HTMLElement>(null);
 

@@ -1,7 +1,9 @@
 // S1: every head at once, what was run, and where in the depth which behaviour lives.
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
+import { scoreWords } from "../base/score_words";
 import type { Live } from "../data/live";
 import { here, type Trace } from "../data/trace";
+import { offer } from "../state/commands";
 import { readFind, scoreNames, scoreOf } from "../state/finder";
 import { show, view } from "../state/view";
 import { DepthProfile } from "../views/depth_profile";
@@ -25,6 +27,19 @@ export function OverviewScreen({ trace, live }: { trace: Trace; live: Live | und
     head: index % trace.kvHeads,
     scores: scores[index],
   })).filter(test).length;
+  useEffect(
+    () =>
+      offer([
+        {
+          id: "find-heads",
+          title: "Find heads by role, place or score",
+          group: "Head",
+          keys: ["/"],
+          run: () => document.querySelector<HTMLInputElement>("#finder")?.select(),
+        },
+      ]),
+    [],
+  );
   return (
     <div class="overview">
       <Panel
@@ -32,13 +47,13 @@ export function OverviewScreen({ trace, live }: { trace: Trace; live: Live | und
         hint="Keys to the right, queries down; colour is what is kept."
         tools={
           <>
-            <Finder error={error} hits={hits} total={trace.layers * trace.kvHeads} />
+            <Finder isWrong={error !== undefined} hits={hits} total={trace.layers * trace.kvHeads} />
             <label class="field">
               sort
-              <select value={view.value.sort} onChange={(event) => show({ sort: event.currentTarget.value })}>
+              <select value={view.value.sort} title={scoreWords(view.value.sort)} onChange={(event) => show({ sort: event.currentTarget.value })}>
                 <option value="place">layer and head</option>
                 {names.map((name) => (
-                  <option value={name}>{name.replaceAll("_", " ")}</option>
+                  <option value={name} title={scoreWords(name)}>{name.replaceAll("_", " ")}</option>
                 ))}
               </select>
             </label>
@@ -47,6 +62,9 @@ export function OverviewScreen({ trace, live }: { trace: Trace; live: Live | und
         class="heads"
         table={() => headTable(trace, names)}
       >
+        <p class="finder-error" id="finder-error" role="status">
+          {error}
+        </p>
         <HeadGrid trace={trace} test={test} onOpen={() => show({ screen: "head" })} />
         <div class="grid-foot">
           <MapLegend trace={trace} shares />
@@ -62,7 +80,7 @@ export function OverviewScreen({ trace, live }: { trace: Trace; live: Live | und
   );
 }
 
-function Finder({ error, hits, total }: { error: string | undefined; hits: number; total: number }) {
+function Finder({ isWrong, hits, total }: { isWrong: boolean; hits: number; total: number }) {
   const [typed, setTyped] = useState(view.value.find);
   const { find } = view.value;
   const [last, setLast] = useState(find);
@@ -76,17 +94,21 @@ function Finder({ error, hits, total }: { error: string | undefined; hits: numbe
       <input
         id="finder"
         type="search"
-        placeholder="find: sinks, layer 12, window > 200"
+        placeholder="find: sinks, layer 12"
         value={typed}
-        aria-invalid={error !== undefined}
-        aria-describedby="finder-says"
+        aria-invalid={isWrong}
+        aria-describedby="finder-error finder-says"
         onInput={(event) => {
           setTyped(event.currentTarget.value);
           show({ find: event.currentTarget.value });
         }}
+        onKeyDown={(event) => {
+          // Once for what was typed, once more for the keys of the page.
+          if (event.key === "Escape" && typed === "") event.currentTarget.blur();
+        }}
       />
-      <output id="finder-says" class={error ? "failed" : "hint"} title={error}>
-        {error ?? (find ? `${hits} of ${total}` : "")}
+      <output id="finder-says" class="finder-says">
+        {find && !isWrong ? `${hits} of ${total}` : ""}
       </output>
     </label>
   );

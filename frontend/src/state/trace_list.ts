@@ -20,8 +20,9 @@ const VALUE: Record<ListOrder, (listed: Listed) => string | number | null> = {
 };
 
 /** What a trace's state is called. */
-export function statusOf(listed: Listed): "complete" | "running" | "interrupted" | "damaged" {
-  if (listed.error) return "damaged";
+export function statusOf(listed: Listed): "complete" | "running" | "interrupted" | "damaged" | "newer version" {
+  // Nothing is wrong with a trace that a later program wrote; this one cannot read it.
+  if (listed.error) return /has schema .* this version reads /.test(listed.error) ? "newer version" : "damaged";
   return listed.status === "running" || listed.status === "interrupted" ? listed.status : "complete";
 }
 
@@ -47,6 +48,27 @@ export function ordered(traces: readonly Listed[], sort: ListSort): Listed[] {
     if (b === null) return -1;
     return a < b ? -sign : sign;
   });
+}
+
+/** What the list's address says: which words are searched for, and the order. */
+export interface ListView {
+  typed: string;
+  sort: ListSort;
+}
+
+export function readList(query: string): ListView {
+  const given = new URLSearchParams(query);
+  const by = LIST_ORDERS.find((name) => name === given.get("sort"));
+  return { typed: given.get("find") ?? "", sort: by ? { by, down: given.get("order") === "down" } : null };
+}
+
+/** The query of the list's address, without what is as at first. */
+export function writeList({ typed, sort }: ListView): string {
+  const query = new URLSearchParams();
+  if (typed) query.set("find", typed);
+  if (sort) query.set("sort", sort.by);
+  if (sort?.down) query.set("order", "down");
+  return query.toString();
 }
 
 /** The order after a column's title was pressed: its own direction, the other, the server's again. */

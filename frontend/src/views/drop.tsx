@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { bytes, percent } from "../base/format";
-import { type Found, filesOfDrop, filesOfInput, tracesAmong } from "../data/dropped";
+import { type Found, filesOfDrop, filesOfInput, named, tracesAmong } from "../data/dropped";
 import { openPath, pageOf, sendDropped } from "../data/listing";
 import { CloseButton, Dialog } from "./dialog";
 import { tell } from "./toast";
@@ -16,7 +16,7 @@ const wordsOf = (error: unknown) => (error instanceof Error ? error.message : St
 async function view(find: () => Promise<Found[]> | Found[], onAdded: () => void): Promise<void> {
   if (sending.peek()) return tell("One trace at a time: another is still being sent.", { tone: "alert" });
   try {
-    const traces = tracesAmong(await find());
+    const traces = await Promise.all(tracesAmong(await find()).map(named));
     const keys: string[] = [];
     for (const dropped of traces) {
       const stopping = new AbortController();

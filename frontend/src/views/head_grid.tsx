@@ -3,6 +3,7 @@ import { useComputed } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { longestHalfLife } from "../base/cells";
 import { number } from "../base/format";
+import { evidenceWords, scoreWords } from "../base/score_words";
 import { type Trace, here } from "../data/trace";
 import { KeptPicture } from "../paint/kept";
 import { painter, type Panel as CellPanel } from "../paint/painter";
@@ -93,8 +94,8 @@ function GridNote({ trace }: { trace: Trace }) {
           <span class="badge" style={{ "--role": roleColour(scores.role) }}>
             {scores.role}
           </span>
-          <span class="evidence">{scores.evidence}</span>
-          <span class="n">median half-life {number(scores.median_half_life)}</span>
+          <span class="evidence">{evidenceWords(scores.evidence)}</span>
+          <span title={scoreWords("median_half_life")}>median half-life {number(scores.median_half_life)} tokens</span>
         </>
       )}
     </p>

@@ -1,5 +1,6 @@
 // What was run, in a few lines, and what the checks say of it.
 import { bytes, count, seconds } from "../base/format";
+import { whenWords } from "../base/when";
 import { policyWords } from "../data/budget";
 import type { Live } from "../data/live";
 import type { Manifest } from "../data/model";
@@ -22,7 +23,7 @@ export function RunCard({ trace, live }: { trace: Trace; live: Live | undefined 
     ["cache", pulse ? `${bytes(pulse.cacheBytes)} now, of ${bytes(pulse.fullBytes)} for the full cache` : isRunning ? "–" : cacheWords(trace)],
     ["speed", isRunning ? rateWords(pulse?.rate) : rate ? `${rate.toFixed(rate < 10 ? 1 : 0)} tokens/s, prompt read in ${seconds(time?.prefill)}` : "not told"],
     ["drawn", drawn(sampling)],
-    ["on", [device, manifest.created?.slice(0, 16).replace("T", " ")].filter(Boolean).join(", ") || "not told"],
+    ["on", [device, manifest.created && whenWords(manifest.created, new Date())].filter(Boolean).join(", ") || "not told"],
   ];
   const diagnoses = (here(trace.diagnoses) ?? []).filter((found) => found.severity !== "info" && found.level !== "info");
   return (
@@ -38,7 +39,7 @@ export function RunCard({ trace, live }: { trace: Trace; live: Live | undefined 
           <>
             <dt>trace</dt>
             <dd class="path" title={path}>
-              {path}
+              <bdi>{path}</bdi>
             </dd>
           </>
         )}

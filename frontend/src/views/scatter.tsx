@@ -1,13 +1,13 @@
 // Heads over any two scores.
-import { extent } from "d3-array";
-import { scaleLinear, scaleLog } from "d3-scale";
 import { useRef } from "preact/hooks";
 import { number } from "../base/format";
+import { scoreRange, scoreWords } from "../base/score_words";
 import { here, type Trace } from "../data/trace";
 import { inks, roleColour } from "../state/theme";
 import { hover, show, view } from "../state/view";
 import { Panel, type TableData } from "./panel";
 import { Plot, type Surface, pointIn } from "./plot";
+import { axisOf } from "./scatter_axis";
 
 interface Dot {
   layer: number;
@@ -30,8 +30,8 @@ export function Scatter({ trace, names }: { trace: Trace; names: readonly string
     });
   const draw = ({ context, width, height }: Surface) => {
     const dots = points();
-    const x = axis(dots.map((dot) => dot.x), [LEFT, width - 8]);
-    const y = axis(dots.map((dot) => dot.y), [height - BOTTOM, 6]);
+    const x = axisOf(dots.map((dot) => dot.x), [LEFT, width - 8], scoreRange(across));
+    const y = axisOf(dots.map((dot) => dot.y), [height - BOTTOM, 6], scoreRange(up));
     const ink = inks.value;
     context.font = "10px 'IBM Plex Mono', monospace";
     context.fillStyle = ink.muted;
@@ -41,13 +41,15 @@ export function Scatter({ trace, names }: { trace: Trace; names: readonly string
     context.textBaseline = "top";
     for (const tick of x.ticks) {
       line(context, x.at(tick), 6, x.at(tick), height - BOTTOM);
-      context.fillText(number(tick), Math.min(width - 14, x.at(tick)), height - BOTTOM + 4);
+      // Labels stay inside of the picture, and beside the other axis' where both begin.
+      const half = context.measureText(number(tick)).width / 2;
+      context.fillText(number(tick), Math.min(width - half - 1, Math.max(LEFT + half - 2, x.at(tick))), height - BOTTOM + 6);
     }
     context.textAlign = "right";
     context.textBaseline = "middle";
     for (const tick of y.ticks) {
       line(context, LEFT, y.at(tick), width - 8, y.at(tick));
-      context.fillText(number(tick), LEFT - 4, y.at(tick));
+      context.fillText(number(tick), LEFT - 4, Math.min(height - BOTTOM - 4, Math.max(6, y.at(tick))));
     }
     placed.current = dots.map((dot) => ({ ...dot, x: x.at(dot.x), y: y.at(dot.y) }));
     const chosen = view.value;
@@ -74,15 +76,16 @@ export function Scatter({ trace, names }: { trace: Trace; names: readonly string
     return best && far(best) < 15 ** 2 ? best : undefined;
   };
   const choose = (which: 0 | 1) => (
-    <label class="field">
+    <label class="field axis">
       <span class="sr">{which === 0 ? "Score to the right" : "Score upwards"}</span>
       {which === 0 ? "→" : "↑"}
       <select
         value={view.value.scatter[which]}
+        title={scoreWords(view.value.scatter[which])}
         onChange={(event) => show({ scatter: which === 0 ? [event.currentTarget.value, up] : [across, event.currentTarget.value] })}
       >
         {names.map((name) => (
-          <option value={name}>{name.replaceAll("_", " ")}</option>
+          <option value={name} title={scoreWords(name)}>{name.replaceAll("_", " ")}</option>
         ))}
       </select>
     </label>
@@ -113,16 +116,6 @@ export function Scatter({ trace, names }: { trace: Trace; names: readonly string
       />
     </Panel>
   );
-}
-
-/** A linear axis, or a logarithmic one where positive values span more than two powers of ten. */
-function axis(values: readonly number[], range: [number, number]): { at(value: number): number; ticks: number[] } {
-  const [low = 0, high = 1] = extent(values);
-  const isWide = low > 0 && high / low > 100;
-  const spread = low === high ? [low - 0.5, high + 0.5] : [low, high];
-  const scale = isWide ? scaleLog(spread, range).nice() : scaleLinear(spread, range).nice();
-  const ticks = scale.ticks(4);
-  return { at: (value) => scale(value), ticks: isWide ? ticks.filter((tick) => Number.isInteger(Math.log10(tick))) : ticks };
 }
 
 function line(context: CanvasRenderingContext2D, x0: number, y0: number, x1: number, y1: number): void {

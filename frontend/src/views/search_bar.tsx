@@ -40,7 +40,7 @@ export function SearchBar({ search, onStep, onLeave }: SearchBarProps) {
         <input
           ref={input}
           type="search"
-          placeholder="search: text, /regex/, class:digit, id:1234"
+          placeholder="search: text, /regex/"
           value={shown}
           spellcheck={false}
           aria-invalid={found.state === "error"}
