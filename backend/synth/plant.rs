@@ -98,7 +98,8 @@ impl Plant {
 
     /// Tokens that a run must have for this plant to be told from others under a budget of so many, if it depends on
     /// that: a selector's own tokens must fill the budget by the middle of the text. Places that they leave go to
-    /// whatever came last, as in any other head (`cargo test --lib recovery`).
+    /// whatever came last, as in any other head. Measured where three tenths of the text are prompt; a shorter prompt
+    /// may need more (`cargo test --lib recovery`).
     pub fn tokens_to_show(self, budget: u32) -> Option<u32> {
         (self == Self::Selector).then(|| (2.0 * f64::from(budget) / SELECTED).round() as u32)
     }

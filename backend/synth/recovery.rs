@@ -160,7 +160,7 @@ fn a_selector_shows_where_its_tokens_fill_the_budget_for_half_the_text_and_only_
     for size in [
         USUAL,
         Size { budget: 64, ..USUAL },
-        Size { tokens: 2000, budget: 64, ..USUAL },
+        Size { tokens: 2048, prompt: 614, budget: 64, ..USUAL },
         Size { tokens: 250, prompt: 100, ..USUAL },
         Size { budget: 128, buffer: 32, ..USUAL },
     ] {
