@@ -197,6 +197,14 @@ export const hover = {
   query: signal<number | null>(null),
 };
 
+/** The pointer is on a head, or on none. */
+export function hoverHead(at: { layer: number; head: number } | undefined): void {
+  batch(() => {
+    hover.layer.value = at?.layer ?? null;
+    hover.head.value = at?.head ?? null;
+  });
+}
+
 export function clearHover(): void {
   batch(() => {
     for (const part of Object.values(hover)) part.value = null;

@@ -9,7 +9,7 @@ import { KeptPicture } from "../paint/kept";
 import { painter, type Panel as CellPanel } from "../paint/painter";
 import { type HeadAt, inOrder, scoreOf } from "../state/finder";
 import { cellColours, inks, ramp, roleColour } from "../state/theme";
-import { hover, show, view } from "../state/view";
+import { hover, hoverHead, show, view } from "../state/view";
 import { type GridLayout, layOut, rectOf, slotAt } from "./grid_layout";
 import { Plot, type Surface, pointIn } from "./plot";
 
@@ -57,15 +57,8 @@ export function HeadGrid({ trace, test, onOpen, smallest = 26, compact = false }
         class="grid"
         label={`Thumbnails of ${trace.layers} layers x ${trace.kvHeads} KV heads; chosen: layer ${layer}, head ${head}. Arrow keys choose another.`}
         draw={draw}
-        onPointerMove={(event) => {
-          const found = at(event);
-          hover.layer.value = found?.layer ?? null;
-          hover.head.value = found?.head ?? null;
-        }}
-        onPointerLeave={() => {
-          hover.layer.value = null;
-          hover.head.value = null;
-        }}
+        onPointerMove={(event) => hoverHead(at(event))}
+        onPointerLeave={() => hoverHead(undefined)}
         onClick={(event) => {
           const found = at(event);
           if (!found) return;

@@ -4,7 +4,7 @@ import { number } from "../base/format";
 import { scoreRange, scoreWords } from "../base/score_words";
 import { here, type Trace } from "../data/trace";
 import { inks, roleColour } from "../state/theme";
-import { hover, show, view } from "../state/view";
+import { hover, hoverHead, show, view } from "../state/view";
 import { Panel, type TableData } from "./panel";
 import { Plot, type Surface, pointIn } from "./plot";
 import { axisOf } from "./scatter_axis";
@@ -100,15 +100,8 @@ export function Scatter({ trace, names }: { trace: Trace; names: readonly string
       <Plot
         label={`Heads over ${across.replaceAll("_", " ")} (to the right) and ${up.replaceAll("_", " ")} (upwards)`}
         draw={draw}
-        onPointerMove={(event) => {
-          const dot = nearest(event);
-          hover.layer.value = dot?.layer ?? null;
-          hover.head.value = dot?.head ?? null;
-        }}
-        onPointerLeave={() => {
-          hover.layer.value = null;
-          hover.head.value = null;
-        }}
+        onPointerMove={(event) => hoverHead(nearest(event))}
+        onPointerLeave={() => hoverHead(undefined)}
         onClick={(event) => {
           const dot = nearest(event);
           if (dot) show({ layer: dot.layer, head: dot.head });

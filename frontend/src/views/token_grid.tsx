@@ -5,7 +5,7 @@ import { STILL_CACHED } from "../base/cells";
 import { count } from "../base/format";
 import { cellColours, inks } from "../state/theme";
 import { cssRgb } from "../base/colour";
-import { hover, show, view } from "../state/view";
+import { hover, hoverHead, show, view } from "../state/view";
 import type { Holding } from "../data/keepers";
 import { Panel, type TableData } from "./panel";
 import { Plot, type Surface, pointIn } from "./plot";
@@ -76,15 +76,8 @@ export function TokenGrid({ trace, position, now, state }: TokenGridProps) {
         height={TOP + kvHeads * pitch + 3}
         label={`Heads that keep token ${position} at query ${now}: ${kept} of ${counted * kvHeads}; layers to the right, heads down. A click chooses a head.`}
         draw={draw}
-        onPointerMove={(event) => {
-          const found = at(event);
-          hover.layer.value = found?.layer ?? null;
-          hover.head.value = found?.head ?? null;
-        }}
-        onPointerLeave={() => {
-          hover.layer.value = null;
-          hover.head.value = null;
-        }}
+        onPointerMove={(event) => hoverHead(at(event))}
+        onPointerLeave={() => hoverHead(undefined)}
         onClick={(event) => {
           const found = at(event);
           if (found) show(found);
