@@ -5,7 +5,7 @@ import { dirname, resolve } from "node:path";
 import { build, context } from "esbuild";
 import { licences } from "./licences.mjs";
 
-const loader = { ".glsl": "text", ".rgb": "binary", ".woff2": "file" };
+const loader = { ".glsl": "text", ".rgb": "binary", ".woff2": "file", ".txt": "text" };
 const page = {
   // The second runs regular expressions beside the page.
   entryPoints: { app: "src/main.tsx", search: "src/views/search_worker.ts" },

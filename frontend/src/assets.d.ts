@@ -6,4 +6,8 @@ declare module "*.rgb" {
   const bytes: Uint8Array;
   export default bytes;
 }
+declare module "*.txt" {
+  const text: string;
+  export default text;
+}
 declare module "*.css";

@@ -78,11 +78,13 @@ export function Choice<T extends string>(props: {
   options: readonly (readonly [T, string])[];
   value: T;
   onChoose(value: T): void;
+  /** Whether choosing would change nothing that is shown. */
+  disabled?: boolean;
 }) {
   return (
     <div class="choice" role="group" aria-label={props.label}>
       {props.options.map(([value, title]) => (
-        <button aria-pressed={value === props.value} onClick={() => props.onChoose(value)}>
+        <button aria-pressed={value === props.value} disabled={props.disabled} onClick={() => props.onChoose(value)}>
           {title}
         </button>
       ))}

@@ -2,6 +2,7 @@
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import example from "../../../prompts/codes.txt";
 import { ask } from "../data/source";
 import { offer } from "../state/commands";
 import { Failed, Waiting } from "./panel";
@@ -101,6 +102,12 @@ function Fields({ options, onCancel }: { options: RunOptions; onCancel: () => vo
       <Field name="prompt" title="Prompt" error={errors.prompt} wide>
         <textarea id="run-prompt" rows={6} spellcheck={false} autofocus {...typed("prompt")} />
       </Field>
+      <p class="hint run-example">
+        The built-in model is right only about stories of its own small world; of other texts it makes a trace, and little sense.{" "}
+        <button type="button" class="quiet" onClick={() => set({ prompt: example })}>
+          Use an example
+        </button>
+      </p>
       <Field name="model" title="Model">
         <select
           id="run-model"

@@ -18,6 +18,7 @@ export function axisOf(values: readonly number[], range: readonly [number, numbe
   const scale = isWide ? scaleLog(spread, range).nice() : scaleLinear(spread, range).nice(4);
   const [from, to] = scale.domain();
   if (!isWide) scale.domain([Math.max(from, limits[0]), Math.min(to, limits[1])]);
-  const ticks = scale.ticks(4);
+  // A label to every 26 pixels at most.
+  const ticks = scale.ticks(Math.max(1, Math.min(4, Math.floor(Math.abs(range[1] - range[0]) / 26))));
   return { at: (value) => scale(value), ticks: isWide ? ticks.filter((tick) => Number.isInteger(Math.log10(tick))) : ticks };
 }

@@ -21,6 +21,9 @@ export function TopBar({ trace, live }: { trace: Trace; live: Live | undefined }
   const limits = budgetOf(policy);
   const budget = limits && `M ${count(limits.budget)}${limits.buffer > 0 ? ` + ${count(limits.buffer)}` : ""}`;
   const ranks = policy?.name === "full" ? "full cache" : policy?.name;
+  const { screen, form, prose } = view.value;
+  const hasHeatmap = screen === "overview" || (screen === "head" && form === "triangle");
+  const hasRamp = hasHeatmap || screen === "head" || (screen === "text" && prose !== "alive");
   return (
     <header class="top">
       <a class="wordmark" href={source === "report" ? undefined : "/"} aria-label="trimkvtrace: list of traces">
@@ -37,8 +40,8 @@ export function TopBar({ trace, live }: { trace: Trace; live: Live | undefined }
       {live && <LiveBadge trace={trace} live={live} />}
       <div class="tools">
         {trace.source.events && <NewRunButton />}
-        <Choice label="What heatmaps show" value={view.value.map} options={MAP_KINDS.map((kind) => [kind, MAP_TITLES[kind]] as const)} onChoose={(map) => show({ map })} />
-        <select aria-label="Colour map" value={view.value.ramp} onChange={(event) => show({ ramp: event.currentTarget.value as Ramp })}>
+        <Choice disabled={!hasHeatmap} label="What heatmaps show" value={view.value.map} options={MAP_KINDS.map((kind) => [kind, MAP_TITLES[kind]] as const)} onChoose={(map) => show({ map })} />
+        <select disabled={!hasRamp} aria-label="Colour map" value={view.value.ramp} onChange={(event) => show({ ramp: event.currentTarget.value as Ramp })}>
           {RAMPS.map((name) => (
             <option>{name}</option>
           ))}
