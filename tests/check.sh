@@ -36,7 +36,6 @@ if command -v npm >/dev/null; then
     echo "skipped: no ${CHROMIUM:-/usr/bin/chromium}; install Chromium, or name one in CHROMIUM"
     [ -z "${REQUIRE_BROWSER:-}" ] || exit 1
   else
-    cargo build
     (cd frontend && npm run --silent browser)
   fi
 else
