@@ -182,10 +182,10 @@ fn a_damaged_file_is_one_sentence_from_the_program() {
         fs::write(&path, whole).unwrap();
     }
     folder.run(&["heads", "trace"]).done();
-    for file in ["tokens.parquet", "lifetimes.parquet"] {
+    for file in ["tokens.parquet", "lifetimes.parquet", "cuts.parquet", "steps.parquet"] {
         let path = folder.path("trace").join(file);
         fs::rename(&path, folder.path("away")).unwrap();
-        folder.refusal(&["heads", "trace"], &[file, "cannot read"]);
+        folder.refusal(&["heads", "trace"], &[file, "missing"]);
         fs::rename(folder.path("away"), &path).unwrap();
     }
 }
