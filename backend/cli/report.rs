@@ -18,7 +18,7 @@ use crate::web::assets;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   trimkv-trace report traces/codes -o codes.html
-  trimkv-trace report traces/long -o long.html --layer 4 --layer 30")]
+  trimkv-trace report traces/long -o long.html --layer 4 --layer 5")]
 pub struct ReportArgs {
     /// The trace's directory
     pub trace: PathBuf,

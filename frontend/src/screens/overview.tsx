@@ -4,7 +4,7 @@ import { scoreWords } from "../base/score_words";
 import type { Live } from "../data/live";
 import { here, type Trace } from "../data/trace";
 import { offer } from "../state/commands";
-import { readFind, scoreNames, scoreOf } from "../state/finder";
+import { ROLES, readFind, scoreNames, scoreOf } from "../state/finder";
 import { show, view } from "../state/view";
 import { DepthProfile } from "../views/depth_profile";
 import { HeadGrid } from "../views/head_grid";
@@ -17,8 +17,7 @@ import { Scatter } from "../views/scatter";
 export function OverviewScreen({ trace, live }: { trace: Trace; live: Live | undefined }) {
   const scores = here(trace.heads) ?? [];
   const names = scoreNames(scores);
-  const roles = [...new Set(scores.flatMap(({ role, also }) => [role, ...also]))];
-  const found = readFind(view.value.find, roles, names);
+  const found = readFind(view.value.find, ROLES, names);
   // Until the scores are here, nobody can say that a name is wrong.
   const error = "error" in found && scores.length > 0 ? found.error : undefined;
   const test = "test" in found ? found.test : () => true;
@@ -94,7 +93,7 @@ function Finder({ isWrong, hits, total }: { isWrong: boolean; hits: number; tota
       <input
         id="finder"
         type="search"
-        placeholder="find: sinks, layer 12"
+        placeholder="find: content, layer 4"
         value={typed}
         aria-invalid={isWrong}
         aria-describedby="finder-error finder-says"

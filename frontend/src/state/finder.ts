@@ -1,6 +1,9 @@
 // Which heads are meant: the finder's words to a test of a head, and the order of heads.
 import type { HeadScores } from "../data/model";
 
+/** Every role the analysis gives: a search for one that no head has finds none, and is no mistake. */
+export const ROLES = ["sink", "window", "double window", "gist", "content", "selector", "front-loaded", "frozen", "mixed", "not enough evidence"] as const;
+
 /** A head by place; its scores where the analysis has given them. */
 export interface HeadAt {
   layer: number;
