@@ -62,19 +62,24 @@ pub struct Entry {
     pub source: Source,
 }
 
-/// What tells that a trace's files are still the same: lengths and times of those that change.
+/// What tells that a trace's files are still the same and where they were: lengths and times of those that change, and
+/// whether it has its name yet. A run that ends moves its trace, which changes none of its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Stamp([(u64, u128); 3]);
+pub struct Stamp {
+    is_named: bool,
+    files: [(u64, u128); 3],
+}
 
 impl Stamp {
     fn of(path: &Path) -> Self {
         let directory = standing(path);
-        Self([name::MANIFEST, name::JOURNAL, name::LIFETIMES].map(|file| {
+        let files = [name::MANIFEST, name::JOURNAL, name::LIFETIMES].map(|file| {
             let about = fs::metadata(directory.join(file)).ok();
             let changed = about.as_ref().and_then(|about| about.modified().ok());
             let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
             (about.map_or(0, |about| about.len()), changed.map_or(0, since))
-        }))
+        });
+        Self { is_named: directory == path, files }
     }
 }
 
@@ -191,6 +196,19 @@ impl Library {
     /// What tells whether a trace has changed.
     pub fn stamp(&self, entry: &Entry) -> Stamp {
         Stamp::of(&entry.path)
+    }
+
+    /// Does work on a trace, and once more when it fails while the trace changes: a run that ends moves its files.
+    ///
+    /// # Errors
+    /// When there is no such trace, or the work fails on one that stays as it is.
+    pub fn steadily<T>(&self, key: &str, work: impl Fn(&Entry) -> Result<T, ApiError>) -> Result<T, ApiError> {
+        let entry = self.entry(key)?;
+        let stamp = self.stamp(&entry);
+        match work(&entry) {
+            Err(_) if self.stamp(&entry) != stamp => work(&self.entry(key)?),
+            done => done,
+        }
     }
 
     /// Whether a process is still writing the trace.

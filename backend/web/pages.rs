@@ -72,8 +72,8 @@ pub async fn index(State(dashboard): State<Dashboard>) -> Result<Html<String>, P
 pub async fn trace(State(dashboard): State<Dashboard>, key: Result<Key, ApiError>) -> Result<Html<String>, PageError> {
     let Key(key) = key?;
     let found = blocking(&dashboard, move |shared| {
-        let entry = shared.library.entry(&key)?;
-        let reader = shared.library.reader(&entry)?;
+        let (name, reader) =
+            shared.library.steadily(&key, |entry| Ok((title(entry), shared.library.reader(entry)?)))?;
         let (manifest, mut facts) = (reader.manifest(), Vec::new());
         let model = &manifest.model;
         let heads = format!("{} layers x {} KV heads", model.layers, model.kv_heads);
@@ -90,7 +90,7 @@ pub async fn trace(State(dashboard): State<Dashboard>, key: Result<Key, ApiError
         let (prompt, generated) = (manifest.prompt.tokens, manifest.generated.tokens);
         facts.push(("Tokens", format!("{} read: {prompt} of prompt, {generated} generated", manifest.seen)));
         facts.push(("Status", manifest.status.as_str().to_owned()));
-        Ok(TracePage { title: title(&entry), facts, key })
+        Ok(TracePage { title: name, facts, key })
     })
     .await?;
     page(&found)

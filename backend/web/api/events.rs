@@ -133,9 +133,9 @@ async fn look_on(dashboard: &Dashboard, entry: &Entry, sender: &Sender) -> Resul
         }
         tokio::time::sleep(LOOK).await;
     }
-    let of = entry.clone();
+    let key = entry.key.clone();
     let ended = blocking(dashboard, move |shared| {
-        let reader = shared.library.reader(&of)?;
+        let reader = shared.library.steadily(&key, |entry| shared.library.reader(entry))?;
         Ok(Ended { status: reader.manifest().status.as_str(), seen: reader.manifest().seen })
     });
     match ended.await {

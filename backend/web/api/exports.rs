@@ -1,8 +1,8 @@
 //! A trace on paper and in one file: the figures and the report, as the command line makes them.
 
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
+use axum::http::header::CONTENT_DISPOSITION;
+use axum::response::Response;
 
 use super::asked::{Asked, Key};
 use super::{Turn, answer};
@@ -24,7 +24,7 @@ impl From<FigureError> for ApiError {
 impl From<ReportError> for ApiError {
     fn from(error: ReportError) -> Self {
         match error {
-            ReportError::Trace(error) => error.into(),
+            ReportError::NoLayer { .. } => Self::BadRequest(error.to_string()),
             ReportError::Page(error) => Self::Internal(error.to_string()),
         }
     }
@@ -49,7 +49,7 @@ pub async fn figure(
     let what = format!("figure {file} {flags:?}");
     let made = answer(&dashboard, key, (Turn::Analysis, media_type), what, move |library, entry| {
         let trace = library.whole(entry)?;
-        let made = of_run(spec, &Run { manifest: &trace.manifest, recording: &trace.recording, heads: None })?;
+        let made = of_run(spec.clone(), &Run { manifest: &trace.manifest, recording: &trace.recording, heads: None })?;
         Ok(match kind.as_str() {
             "csv" => made.csv.into_bytes(),
             "json" => made.spec_json().into_bytes(),
@@ -98,11 +98,7 @@ pub async fn report(
     let title = format!("{key}.html");
     let what = format!("report {asked:?}");
     let made = answer(&dashboard, key, (Turn::Analysis, "text/html; charset=utf-8"), what, move |library, entry| {
-        let reader = library.reader(entry)?;
-        if let Some(layer) = asked.iter().find(|layer| usize::from(**layer) >= reader.manifest().model.layers) {
-            return Err(ApiError::BadRequest(format!("the model has no layer {layer}")));
-        }
-        Ok(report::of_trace(&reader, None, &asked, assets::read)?.into_bytes())
+        Ok(report::of_trace(&library.whole(entry)?, None, &asked, assets::read)?.into_bytes())
     })
     .await?;
     Ok(named(made, &title))
@@ -110,9 +106,8 @@ pub async fn report(
 
 /// An answer that browsers keep as a file of this name.
 fn named(mut answer: Response, name: &str) -> Response {
-    debug_assert!(answer.headers().contains_key(CONTENT_TYPE));
     if let Ok(disposition) = format!("attachment; filename=\"{}\"", name.replace(['"', '\\'], "_")).parse() {
         answer.headers_mut().insert(CONTENT_DISPOSITION, disposition);
     }
-    answer.into_response()
+    answer
 }

@@ -13,6 +13,8 @@ use crate::web::library::{Entry, Library};
 use crate::web::router::Dashboard;
 
 const JSON: &str = "application/json";
+const HEADS: &str = "heads";
+const CHECK: &str = "check";
 
 #[derive(Serialize)]
 struct Heads<T> {
@@ -26,22 +28,32 @@ struct Diagnoses {
 
 /// `GET /api/traces/KEY/heads`
 pub async fn heads(State(dashboard): State<Dashboard>, Key(key): Key) -> Result<Response, ApiError> {
-    answer(&dashboard, key, (Turn::Analysis, JSON), "heads".to_owned(), |library, entry| {
-        let trace = library.whole(entry)?;
-        to_json(&Heads { heads: rows(&trace, &readings(&trace)) })
-    })
-    .await
+    analysed(&dashboard, key, HEADS).await
 }
 
 /// `GET /api/traces/KEY/check`
 pub async fn check(State(dashboard): State<Dashboard>, Key(key): Key) -> Result<Response, ApiError> {
-    answer(&dashboard, key, (Turn::Analysis, JSON), "check".to_owned(), diagnoses).await
+    analysed(&dashboard, key, CHECK).await
 }
 
-fn diagnoses(library: &Library, entry: &Entry) -> Result<Vec<u8>, ApiError> {
+async fn analysed(dashboard: &Dashboard, key: String, wanted: &'static str) -> Result<Response, ApiError> {
+    answer(dashboard, key, (Turn::Analysis, JSON), wanted.to_owned(), move |library, entry| {
+        analyse(library, entry, wanted)
+    })
+    .await
+}
+
+/// Reads a trace and its heads once for both answers, since a page asks for both; the one that is not wanted now is kept.
+fn analyse(library: &Library, entry: &Entry, wanted: &str) -> Result<Vec<u8>, ApiError> {
+    let stamp = library.stamp(entry);
     let trace = library.whole(entry)?;
-    let found = findings(&trace, &readings(&trace));
-    to_json(&Diagnoses { diagnoses: found.into_iter().map(FindingRow::from).collect() })
+    let read = readings(&trace);
+    let heads = to_json(&Heads { heads: rows(&trace, &read) })?;
+    let found = findings(&trace, &read);
+    let check = to_json(&Diagnoses { diagnoses: found.into_iter().map(FindingRow::from).collect() })?;
+    let (answer, other, kept) = if wanted == HEADS { (heads, CHECK, check) } else { (check, HEADS, heads) };
+    library.remember(entry, stamp, other, &kept.into());
+    Ok(answer)
 }
 
 fn to_json(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {

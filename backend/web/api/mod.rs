@@ -82,7 +82,7 @@ pub async fn answer(
     key: String,
     (turn, media_type): (Turn, &'static str),
     what: String,
-    work: impl FnOnce(&Library, &Entry) -> Result<Vec<u8>, ApiError> + Send + 'static,
+    work: impl Fn(&Library, &Entry) -> Result<Vec<u8>, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let turns: &Semaphore = match turn {
         Turn::Columns => &dashboard.columns,
@@ -92,14 +92,15 @@ pub async fn answer(
     let _turn = turns.acquire().await.map_err(|_| ApiError::Internal("the server has no turns left".to_owned()))?;
     let bytes = blocking(dashboard, move |shared| {
         let library = &shared.library;
-        let entry = library.entry(&key)?;
-        if let Some(known) = library.known_answer(&entry, &what) {
-            return Ok(known);
-        }
-        let stamp = library.stamp(&entry);
-        let bytes = Bytes::from(work(library, &entry)?);
-        library.remember(&entry, stamp, &what, &bytes);
-        Ok(bytes)
+        library.steadily(&key, |entry| {
+            if let Some(known) = library.known_answer(entry, &what) {
+                return Ok(known);
+            }
+            let stamp = library.stamp(entry);
+            let bytes = Bytes::from(work(library, entry)?);
+            library.remember(entry, stamp, &what, &bytes);
+            Ok(bytes)
+        })
     })
     .await?;
     Ok(([(CONTENT_TYPE, media_type)], bytes).into_response())
@@ -110,7 +111,7 @@ pub async fn columns(
     dashboard: &Dashboard,
     key: String,
     what: String,
-    work: impl FnOnce(&Library, &Entry) -> Result<Table, ApiError> + Send + 'static,
+    work: impl Fn(&Library, &Entry) -> Result<Table, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
     answer(dashboard, key, (Turn::Columns, arrow::MEDIA_TYPE), what, move |library, entry| {
         let Table { columns, metadata } = work(library, entry)?;

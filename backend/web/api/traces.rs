@@ -36,16 +36,17 @@ pub struct One {
 pub async fn one(State(dashboard): State<Dashboard>, Key(key): Key) -> Result<Json<One>, ApiError> {
     let _turn = dashboard.columns.acquire().await;
     let one = blocking(&dashboard, move |shared| {
-        let entry = shared.library.entry(&key)?;
-        let reader = shared.library.reader(&entry)?;
-        Ok(One {
-            title: title(&entry),
-            source: entry.source,
-            path: shown_path(&entry),
-            manifest: reader.manifest().clone(),
-            text_known: reader.tokens()?.iter().any(|token| token.text.is_some()),
-            gates_known: reader.layer(0)?.log_beta.iter().any(|log_beta| !log_beta.is_nan()),
-            key,
+        shared.library.steadily(&key, |entry| {
+            let reader = shared.library.reader(entry)?;
+            Ok(One {
+                title: title(entry),
+                source: entry.source,
+                path: shown_path(entry),
+                manifest: reader.manifest().clone(),
+                text_known: reader.tokens()?.iter().any(|token| token.text.is_some()),
+                gates_known: reader.layer(0)?.log_beta.iter().any(|log_beta| !log_beta.is_nan()),
+                key: key.clone(),
+            })
         })
     })
     .await?;

@@ -180,3 +180,25 @@ fn static_files_have_their_types_and_are_not_sent_twice() {
         assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{name}");
     }
 }
+
+/// A run that ends moves its trace from its working name; what was read of it before must not stand in the way.
+#[test]
+fn a_trace_that_was_asked_for_just_before_it_got_its_name_is_read_where_it_is_now() {
+    let site = Site::new();
+    let bundled = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("traces/codes");
+    let working = site.path("moved.partial");
+    std::fs::create_dir(&working).unwrap();
+    for file in std::fs::read_dir(&bundled).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), working.join(file.file_name())).unwrap();
+    }
+    // Without its note, or it would be taken for the bundled one.
+    let manifest = working.join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replacen("\"note\"", "\"remark\"", 1)).unwrap();
+    site.got("/api/traces/moved");
+    std::fs::rename(&working, site.path("moved")).unwrap();
+    for path in ["", "/tokens", "/lifetimes?layer=3", "/steps", "/cuts?layer=0", "/heads", "/check"] {
+        site.got(&format!("/api/traces/moved{path}"));
+    }
+}
