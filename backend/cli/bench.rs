@@ -27,7 +27,7 @@ use crate::model::load::{Checkpoint, Wanted};
 use crate::model::random::RandomWeights;
 use crate::model::shape::ModelShape;
 use crate::policy::{Policy, PolicyKind};
-use crate::trace::manifest::{Manifest, ModelFacts, PolicyFacts, SCHEMA, Tool};
+use crate::trace::manifest::{Manifest, PolicyFacts, SCHEMA, Tool};
 
 /// Prompt and steps of the run before those that count, which loads kernels and wakes threads.
 const WARM_UP: (usize, usize) = (32, 4);
@@ -311,7 +311,6 @@ impl Drop for Scratch {
 }
 
 fn manifest(ready: &Ready) -> Manifest {
-    let config = ready.model.config();
     Manifest {
         schema: SCHEMA.to_owned(),
         id: "bench".to_owned(),
@@ -319,19 +318,12 @@ fn manifest(ready: &Ready) -> Manifest {
         status: Default::default(),
         note: None,
         tool: Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
-        model: ModelFacts {
-            name: ready.name.clone(),
-            source: format!("{} weights", ready.weights),
-            revision: None,
-            architecture: config.architecture.as_str().to_owned(),
-            layers: config.layers,
-            kv_heads: config.kv_heads,
-            query_heads: config.query_heads,
-            head_dim: config.head_dim,
-            hidden: config.hidden,
-            vocab: config.vocab,
-            dtype: ready.model.dtype().as_str().to_owned(),
-        },
+        model: ready.model.config().facts(
+            ready.name.clone(),
+            format!("{} weights", ready.weights),
+            None,
+            ready.model.dtype().as_str(),
+        ),
         gates: None,
         policy: PolicyFacts::default(),
         sampling: Default::default(),

@@ -11,7 +11,7 @@ use crate::report;
 use crate::size::size;
 use crate::trace::error::TraceError;
 use crate::trace::files::write_whole;
-use crate::trace::reader::TraceReader;
+use crate::trace::read::Trace;
 use crate::web::assets;
 
 /// `trimkv-trace report`.
@@ -38,14 +38,9 @@ pub struct ReportArgs {
 /// # Errors
 /// When the trace cannot be read, has no such layer, or the file cannot be written.
 pub fn run(args: &ReportArgs, printer: &Printer) -> Result<()> {
-    let reader = TraceReader::open(&args.trace)?;
-    let layers = reader.manifest().model.layers;
-    if let Some(layer) = args.layers.iter().find(|layer| usize::from(**layer) >= layers) {
-        anyhow::bail!("--layer {layer}: the model has layers 0 to {}", layers.saturating_sub(1));
-    }
     let to_stdout = args.out.as_os_str() == "-";
     ensure!(to_stdout || !args.out.is_dir(), "{} is a directory; name the file to write", args.out.display());
-    let html = report::of_trace(&reader, args.title.as_deref(), &args.layers, assets::read)?;
+    let html = report::of_trace(&Trace::open(&args.trace)?, args.title.as_deref(), &args.layers, assets::read)?;
     if to_stdout {
         printer.result(&html);
         return Ok(());

@@ -54,11 +54,8 @@ impl Fig4 {
         if seen == 0 {
             return Err(FigureError::Empty);
         }
-        if spec.heads.is_empty() {
-            let heads = differing_heads(lifetimes, manifest.policy.budget, HEADS);
-            spec.heads = heads.iter().map(ToString::to_string).collect();
-        }
-        let heads = spec.chosen_heads(lifetimes.shape())?;
+        let otherwise = || differing_heads(lifetimes, manifest.policy.budget, HEADS);
+        let heads = spec.heads_or(lifetimes.shape(), otherwise)?;
         if heads.iter().any(|&head| lifetimes.log_beta(head).is_empty()) {
             return Err(FigureError::NoGates("grid or text"));
         }

@@ -73,11 +73,7 @@ impl Lifeline {
         if seen == 0 {
             return Err(FigureError::Empty);
         }
-        if spec.heads.is_empty() {
-            let least = least_like_a_window(lifetimes, manifest.policy.budget);
-            spec.heads = least.iter().map(ToString::to_string).collect();
-        }
-        let heads = spec.chosen_heads(lifetimes.shape())?;
+        let heads = spec.heads_or(lifetimes.shape(), || least_like_a_window(lifetimes, manifest.policy.budget))?;
         let most = |what, given: usize, most: usize| {
             let (value, most) = (given as f64, most as f64);
             if value > most { Err(FigureError::Range { what, value, least: 1.0, most }) } else { Ok(()) }

@@ -181,6 +181,21 @@ impl Spec {
     pub fn chosen_heads(&self, shape: Shape) -> Result<Vec<KvHead>, FigureError> {
         self.heads.iter().map(|name| head(name, shape)).collect()
     }
+
+    /// The heads asked for; where none are, those of `otherwise`, which are written into the spec.
+    ///
+    /// # Errors
+    /// As [`Spec::chosen_heads`].
+    pub fn heads_or<H: IntoIterator<Item = KvHead>>(
+        &mut self,
+        shape: Shape,
+        otherwise: impl FnOnce() -> H,
+    ) -> Result<Vec<KvHead>, FigureError> {
+        if self.heads.is_empty() {
+            self.heads = otherwise().into_iter().map(|head| head.to_string()).collect();
+        }
+        self.chosen_heads(shape)
+    }
 }
 
 fn head(name: &str, shape: Shape) -> Result<KvHead, FigureError> {

@@ -50,11 +50,7 @@ impl Text {
         if seen == 0 {
             return Err(FigureError::Empty);
         }
-        if spec.heads.is_empty() {
-            let least = least_like_a_window(lifetimes, manifest.policy.budget);
-            spec.heads = least.iter().map(ToString::to_string).collect();
-        }
-        let heads = spec.chosen_heads(lifetimes.shape())?;
+        let heads = spec.heads_or(lifetimes.shape(), || least_like_a_window(lifetimes, manifest.policy.budget))?;
         let &[head] = heads.as_slice() else {
             return Err(FigureError::Lacks(format!("text shows one head, and {} are given", heads.len())));
         };

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::error::ModelError;
+use crate::trace::manifest::ModelFacts;
 
 /// The families whose forward pass we have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +169,23 @@ impl TokenIds {
 }
 
 impl ModelConfig {
+    /// What a manifest tells of the model, computed in `dtype`.
+    pub fn facts(&self, name: String, source: String, revision: Option<String>, dtype: &str) -> ModelFacts {
+        ModelFacts {
+            name,
+            source,
+            revision,
+            architecture: self.architecture.as_str().to_owned(),
+            layers: self.layers,
+            kv_heads: self.kv_heads,
+            query_heads: self.query_heads,
+            head_dim: self.head_dim,
+            hidden: self.hidden,
+            vocab: self.vocab,
+            dtype: dtype.to_owned(),
+        }
+    }
+
     /// Reads a `config.json`.
     ///
     /// # Errors

@@ -206,19 +206,8 @@ impl Checkpoint {
                 Ok::<_, ModelError>((gates.config.kind, layers))
             })
             .transpose()?;
-        let facts = ModelFacts {
-            name: place.to_string().rsplit('/').next().unwrap_or_default().to_owned(),
-            source: place.to_string(),
-            revision,
-            architecture: config.architecture.as_str().to_owned(),
-            layers: config.layers,
-            kv_heads: config.kv_heads,
-            query_heads: config.query_heads,
-            head_dim: config.head_dim,
-            hidden: config.hidden,
-            vocab: config.vocab,
-            dtype: dtype.as_str().to_owned(),
-        };
+        let name = place.to_string().rsplit('/').next().unwrap_or_default().to_owned();
+        let facts = config.facts(name, place.to_string(), revision, dtype.as_str());
         let eos = end_tokens(parts.generation_config.as_deref(), &config);
         let (gate_config, gate_facts) = gates.map(|gates| (gates.config, gates.facts)).unzip();
         let model = Decoder::load(config, &parts.weights, layers, dtype, device)?;

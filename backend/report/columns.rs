@@ -8,9 +8,9 @@ use super::pack::{EXACT, Pack};
 use crate::digest::finding::FindingRow;
 use crate::digest::row::Row;
 use crate::text::class::TokenClass;
-use crate::trace::error::TraceError;
 use crate::trace::pool::pool;
-use crate::trace::reader::TraceReader;
+use crate::trace::read::Trace;
+use crate::trace::reader::LayerLifetimes;
 use crate::trace::recording::{CutRow, StepRow};
 use crate::trace::step::{Origin, Phase, TokenRecord};
 
@@ -32,27 +32,17 @@ pub fn full_layers(seen: u32, layers: usize, asked: &[u16]) -> BTreeSet<u16> {
 }
 
 /// The report's data as one compressed block.
-///
-/// # Errors
-/// When a table of the trace cannot be read.
-pub fn packed(
-    reader: &TraceReader,
-    title: &str,
-    heads: &[Row],
-    findings: &[FindingRow],
-    asked: &[u16],
-) -> Result<Vec<u8>, TraceError> {
-    let manifest = reader.manifest();
+pub fn packed(trace: &Trace, title: &str, heads: &[Row], findings: &[FindingRow], asked: &[u16]) -> Vec<u8> {
+    let Trace { manifest, recording, .. } = trace;
     let (shape, seen) = (manifest.shape(), manifest.seen);
     let overview = overview_pool(seen);
     let full = full_layers(seen, shape.layers, asked);
-    let tokens = reader.tokens()?;
+    let tokens = &recording.tokens;
     let mut pack = Pack::default();
     let exact = shape.heads() * seen.div_ceil(overview) as usize <= EXACT;
-    let all_cuts = reader.cuts()?;
     let mut has_gates = false;
     for layer in 0..shape.layers as u16 {
-        let lives = reader.layer(layer)?;
+        let lives = LayerLifetimes::of(recording, layer);
         has_gates |= lives.log_beta.iter().any(|value| !value.is_nan());
         let pools = BTreeSet::from([overview]).into_iter().chain(full.contains(&layer).then_some(1));
         for block in pools.collect::<BTreeSet<_>>() {
@@ -63,10 +53,10 @@ pub fn packed(
                 pack.u32(&format!("position/{layer}/{block}"), &pooled.position);
             }
         }
-        cuts(&mut pack, layer, &all_cuts.iter().filter(|row| row.head.head.layer == layer).collect::<Vec<_>>());
+        cuts(&mut pack, layer, &recording.cuts.iter().filter(|row| row.head.head.layer == layer).collect::<Vec<_>>());
     }
-    steps(&mut pack, &reader.steps()?);
-    let role_names = text(&mut pack, &tokens);
+    steps(&mut pack, &recording.steps);
+    let role_names = text(&mut pack, tokens);
     let mut described = serde_json::to_value(manifest).unwrap_or_default();
     described["seen"] = json!(seen);
     let header: Value = json!({
@@ -86,7 +76,7 @@ pub fn packed(
         "role_names": role_names,
         "class_names": TokenClass::ALL.map(TokenClass::as_str),
     });
-    Ok(pack.finish(header))
+    pack.finish(header)
 }
 
 fn cuts(pack: &mut Pack, layer: u16, rows: &[&CutRow]) {

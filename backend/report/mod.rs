@@ -6,17 +6,20 @@ pub mod page;
 
 use crate::digest::finding::{FindingRow, findings};
 use crate::digest::{readings, rows};
-use crate::trace::error::TraceError;
 use crate::trace::manifest::Manifest;
 use crate::trace::read::Trace;
-use crate::trace::reader::TraceReader;
 
 /// Why a report could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// The trace cannot be read.
-    #[error(transparent)]
-    Trace(#[from] TraceError),
+    /// A layer that the model lacks was asked for.
+    #[error("there is no layer {layer}; the model has layers 0 to {}", .layers.saturating_sub(1))]
+    NoLayer {
+        /// What was asked for.
+        layer: u16,
+        /// Layers of the model.
+        layers: usize,
+    },
     /// The page cannot be put together.
     #[error(transparent)]
     Page(#[from] page::PageError),
@@ -26,19 +29,22 @@ pub enum ReportError {
 /// told for the overview and `layers` token by token. `asset` reads a file of the front end.
 ///
 /// # Errors
-/// When a table of the trace cannot be read, or the front end is not in this program.
+/// When the model has no such layer, or the front end is not in this program.
 pub fn of_trace(
-    reader: &TraceReader,
+    trace: &Trace,
     title: Option<&str>,
     layers: &[u16],
     asset: impl Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<String, ReportError> {
-    let trace = Trace::open(reader.path())?;
-    let heads = readings(&trace);
-    let found: Vec<FindingRow> = findings(&trace, &heads).into_iter().map(FindingRow::from).collect();
-    let title = title.unwrap_or(&reader.manifest().id);
-    let data = columns::packed(reader, title, &rows(&trace, &heads), &found, layers)?;
-    Ok(page::page(title, &sentence(reader.manifest()), &data, asset)?)
+    let manifest = &trace.manifest;
+    if let Some(&layer) = layers.iter().find(|layer| usize::from(**layer) >= manifest.model.layers) {
+        return Err(ReportError::NoLayer { layer, layers: manifest.model.layers });
+    }
+    let heads = readings(trace);
+    let found: Vec<FindingRow> = findings(trace, &heads).into_iter().map(FindingRow::from).collect();
+    let title = title.unwrap_or(&manifest.id);
+    let data = columns::packed(trace, title, &rows(trace, &heads), &found, layers);
+    Ok(page::page(title, &sentence(manifest), &data, asset)?)
 }
 
 /// The run in one sentence.

@@ -33,6 +33,29 @@ pub struct LayerLifetimes {
     pub last_score: Vec<f32>,
 }
 
+impl LayerLifetimes {
+    /// One layer of a run in memory.
+    pub fn of(recording: &Recording, layer: u16) -> Self {
+        let lives = &recording.lifetimes;
+        let (kv_heads, seen) = (lives.shape().kv_heads, lives.seen());
+        let heads = || (0..kv_heads as u16).map(move |head| KvHead { layer, head });
+        let log_beta = |head| match lives.log_beta(head) {
+            [] => vec![f32::NAN; seen as usize],
+            known => known.to_vec(),
+        };
+        Self {
+            kv_heads,
+            seen,
+            log_beta: heads().flat_map(log_beta).collect(),
+            evicted_at: heads().flat_map(|head| lives.departures(head)).map(|at| at.unwrap_or(STILL_CACHED)).collect(),
+            last_score: heads()
+                .flat_map(|head| lives.last_scores(head))
+                .map(|score| score.unwrap_or(f32::NAN))
+                .collect(),
+        }
+    }
+}
+
 /// A trace whose manifest has been read and whose tables are read when they are asked for. Each table's checksum is
 /// compared once.
 #[derive(Debug)]
@@ -106,7 +129,7 @@ impl TraceReader {
             return Err(TraceError::Table { path: self.path.clone(), problem });
         }
         if let Some(recording) = &self.unfinished {
-            return Ok(layer_of(recording, layer));
+            return Ok(LayerLifetimes::of(recording, layer));
         }
         let path = self.checked(name::LIFETIMES)?;
         let rows = shape.kv_heads * seen as usize;
@@ -181,22 +204,4 @@ impl TraceReader {
 
 fn at_row(path: &Path, RowProblem { row, problem }: RowProblem) -> TraceError {
     TraceError::Row { path: path.to_owned(), row, problem }
-}
-
-/// One layer of a run in memory.
-fn layer_of(recording: &Recording, layer: u16) -> LayerLifetimes {
-    let lives = &recording.lifetimes;
-    let (kv_heads, seen) = (lives.shape().kv_heads, lives.seen());
-    let heads = || (0..kv_heads as u16).map(move |head| KvHead { layer, head });
-    let log_beta = |head| match lives.log_beta(head) {
-        [] => vec![f32::NAN; seen as usize],
-        known => known.to_vec(),
-    };
-    LayerLifetimes {
-        kv_heads,
-        seen,
-        log_beta: heads().flat_map(log_beta).collect(),
-        evicted_at: heads().flat_map(|head| lives.departures(head)).map(|at| at.unwrap_or(STILL_CACHED)).collect(),
-        last_score: heads().flat_map(|head| lives.last_scores(head)).map(|score| score.unwrap_or(f32::NAN)).collect(),
-    }
 }

@@ -1,5 +1,4 @@
 // Facts of one head that marginals and words need: entries cached per query, and how a token's life went.
-import { STILL_CACHED } from "../base/cells";
 import type { LayerColumns } from "./columns";
 import type { Cuts } from "./model";
 
@@ -59,9 +58,4 @@ export function cutsOfHead(cuts: Cuts, head: number): { tokensSeen: number; thre
     });
   }
   return found;
-}
-
-/** Whether a token is cached when the query at `now` looks. */
-export function isCachedAt(position: number, evictedAt: number, now: number): boolean {
-  return position <= now && (evictedAt === STILL_CACHED || now < evictedAt);
 }

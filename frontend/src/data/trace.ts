@@ -63,13 +63,7 @@ export class Trace {
   }
 
   static async open(source: TraceSource): Promise<Trace> {
-    const trace = new Trace(source, await source.facts());
-    // A foreign trace's manifest need not say how much was seen: the first layer does. A run that has just begun says so itself.
-    if (trace.seen.value === 0 && trace.facts.manifest.status !== "running") {
-      const layer = await source.lifetimes(0, 1);
-      trace.seen.value = layer.seen;
-    }
-    return trace;
+    return new Trace(source, await source.facts());
   }
 
   /** What is known of the run. */

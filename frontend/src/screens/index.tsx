@@ -5,14 +5,14 @@ import { deleteTrace, listTraces, restoreTrace } from "../data/listing";
 import type { Listed } from "../data/model";
 import { serverThere } from "../data/source";
 import { type Command, offer } from "../state/commands";
-import { theme, toggleTheme } from "../state/theme";
+import { toggleTheme } from "../state/theme";
 import { LIST_ORDERS, type ListOrder, type ListSort, matching, ordered, readList, writeList } from "../state/trace_list";
 import { ChooseFolder, DropAnywhere, OpenByPath } from "../views/drop";
 import { FirstTrace, NothingMatches } from "../views/empty";
 import { ServerGone } from "../views/notices";
 import { Failed, Waiting } from "../views/panel";
 import { NewRunButton, RunForm } from "../views/run_form";
-import { Shell, ShellButtons } from "../views/shell";
+import { Shell, ShellButtons, ThemeButton } from "../views/shell";
 import { tell } from "../views/toast";
 import { TraceTable } from "../views/trace_table";
 
@@ -117,9 +117,7 @@ export function IndexPage() {
         </span>
         <div class="tools">
           <ShellButtons />
-          <button class="icon" aria-label={theme.value === "dark" ? "Light page" : "Dark page"} title="Light or dark (T)" onClick={toggleTheme}>
-            {theme.value === "dark" ? "☀" : "☾"}
-          </button>
+          <ThemeButton />
         </div>
       </header>
       <div class="notices">

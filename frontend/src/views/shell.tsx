@@ -4,6 +4,7 @@ import { useEffect } from "preact/hooks";
 import type { Trace } from "../data/trace";
 import { offer } from "../state/commands";
 import { watchServer } from "../state/server";
+import { theme, toggleTheme } from "../state/theme";
 import { KeysOverlay } from "./keys_overlay";
 import { Palette } from "./palette";
 import { Toasts } from "./toast";
@@ -31,6 +32,15 @@ export function Shell({ trace, hasServer }: { trace?: Trace | undefined; hasServ
       {open.value === "keys" && <KeysOverlay onClose={closing("keys")} />}
       <Toasts />
     </>
+  );
+}
+
+export function ThemeButton() {
+  const isDark = theme.value === "dark";
+  return (
+    <button class="icon theme" aria-label={isDark ? "Light page" : "Dark page"} title="Light or dark (T)" onClick={toggleTheme}>
+      {isDark ? "☀" : "☾"}
+    </button>
   );
 }
 

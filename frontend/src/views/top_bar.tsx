@@ -5,12 +5,11 @@ import { MAP_KINDS, type MapKind } from "../base/cells";
 import { RAMPS, type Ramp } from "../base/colour";
 import type { Live } from "../data/live";
 import type { Trace } from "../data/trace";
-import { theme, toggleTheme } from "../state/theme";
 import { show, view } from "../state/view";
 import { ExportButton } from "./export_dialog";
 import { LiveBadge } from "./live_badge";
 import { Choice } from "./panel";
-import { ShellButtons } from "./shell";
+import { ShellButtons, ThemeButton } from "./shell";
 import { NewRunButton } from "./run_form";
 
 const MAP_TITLES: Record<MapKind, string> = { retention: "Retention", alive: "Alive", "half-life": "Half-life" };
@@ -48,9 +47,7 @@ export function TopBar({ trace, live }: { trace: Trace; live: Live | undefined }
         </select>
         {trace.source.events && <ExportButton trace={trace} />}
         <ShellButtons />
-        <button class="icon theme" aria-label={theme.value === "dark" ? "Light page" : "Dark page"} title="Light or dark (T)" onClick={toggleTheme}>
-          {theme.value === "dark" ? "☀" : "☾"}
-        </button>
+        <ThemeButton />
       </div>
     </header>
   );
