@@ -1,5 +1,5 @@
 // One trace in one window: the bar, the screens, the time strip under them.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { plural } from "./base/format";
 import { Trace } from "./data/trace";
 import type { TraceSource } from "./data/source";
@@ -30,7 +30,7 @@ export function TraceApp({ source }: { source: TraceSource }) {
 }
 
 function TraceWindow({ trace }: { trace: Trace }) {
-  useEffect(() => offerNavigation(trace), [trace]);
+  useLayoutEffect(() => offerNavigation(trace), [trace]);
   const live = useLive(trace);
   useEffect(() => {
     const { layer, head } = view.peek();

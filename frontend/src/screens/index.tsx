@@ -1,5 +1,5 @@
 // The list of traces: what there is to see, and the ways to add to it.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { plural } from "../base/format";
 import { deleteTrace, listTraces, restoreTrace } from "../data/listing";
 import type { Listed } from "../data/model";
@@ -89,7 +89,7 @@ export function IndexPage() {
     if (listed?.deletable) void remove(listed);
   };
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const step = (by: number) => {
       const all = links(main.current);
       const at = all.findIndex((link) => link.closest("tr") === document.activeElement?.closest("tr"));
@@ -104,7 +104,7 @@ export function IndexPage() {
     ];
     return offer(list);
   }, []);
-  useEffect(
+  useLayoutEffect(
     () => offer([{ id: "delete-trace", title: "Delete the trace that has the focus", group: "Trace", keys: ["Delete"], run: removeFocused, enabled: () => document.activeElement?.closest("tr[data-key]") != null }]),
     [traces],
   );

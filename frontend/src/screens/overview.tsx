@@ -1,5 +1,5 @@
 // S1: every head at once, what was run, and where in the depth which behaviour lives.
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 import { scoreWords } from "../base/score_words";
 import type { Live } from "../data/live";
 import { here, type Trace } from "../data/trace";
@@ -26,7 +26,7 @@ export function OverviewScreen({ trace, live }: { trace: Trace; live: Live | und
     head: index % trace.kvHeads,
     scores: scores[index],
   })).filter(test).length;
-  useEffect(
+  useLayoutEffect(
     () =>
       offer([
         {

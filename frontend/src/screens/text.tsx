@@ -1,6 +1,6 @@
 // S3: the run as text, and beside it all that is known of one token.
 import { signal } from "@preact/signals";
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import type { Tokens } from "../data/model";
 import { here, type Trace } from "../data/trace";
 import { offer } from "../state/commands";
@@ -27,7 +27,7 @@ function Reader({ trace, tokens }: { trace: Trace; tokens: Tokens }) {
   const prose = useRef<ProseView>(undefined);
   const search = useMemo(() => new TextSearch(() => here(trace.tokens) ?? tokens), [trace]);
   useEffect(() => search.follow(), [search]);
-  useEffect(
+  useLayoutEffect(
     () =>
       offer([
         {

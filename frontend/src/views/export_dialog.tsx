@@ -1,6 +1,6 @@
 // What the page shows, to take away: a figure, the report, the trace itself.
 import { signal } from "@preact/signals";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { ask } from "../data/source";
 import type { Trace } from "../data/trace";
 import { offer } from "../state/commands";
@@ -12,7 +12,7 @@ import { Choice } from "./panel";
 const isOpen = signal(false);
 
 export function ExportButton({ trace }: { trace: Trace }) {
-  useEffect(() => offer([{ id: "export", title: "Export: figure, report, trace", group: "Trace", keys: ["e"], run: () => (isOpen.value = true) }]), []);
+  useLayoutEffect(() => offer([{ id: "export", title: "Export: figure, report, trace", group: "Trace", keys: ["e"], run: () => (isOpen.value = true) }]), []);
   return (
     <>
       <button onClick={() => (isOpen.value = true)} title="Figure, report, trace (E)">

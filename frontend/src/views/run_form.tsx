@@ -1,7 +1,7 @@
 // A new run from the page: a dialog with what a run can be given.
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import example from "../../../prompts/codes.txt";
 import { ask } from "../data/source";
 import { offer } from "../state/commands";
@@ -25,7 +25,7 @@ type Answer = { state: "waiting" } | { state: "here"; options: RunOptions } | { 
 export function RunForm() {
   const box = useRef<HTMLDialogElement>(null);
   const [answer, setAnswer] = useState<Answer>({ state: "waiting" });
-  useEffect(() => offer([{ id: "new-run", title: "Start a new run", group: "Trace", keys: [], run: newRun }]), []);
+  useLayoutEffect(() => offer([{ id: "new-run", title: "Start a new run", group: "Trace", keys: [], run: newRun }]), []);
   const open = isOpen.value;
   useEffect(() => {
     if (!open) return box.current?.close();

@@ -1,5 +1,5 @@
 // Where the text is searched: what for, how much was found, and steps to the next and the one before.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { offer } from "../state/commands";
 import { show, view } from "../state/view";
 import { type TextSearch, searchInWords } from "./search_state";
@@ -21,7 +21,7 @@ export function SearchBar({ search, onStep, onLeave }: SearchBarProps) {
     setLast(typed);
     setShown(typed);
   }
-  useEffect(() => {
+  useLayoutEffect(() => {
     const hasHits = () => search.found.peek().hits.count > 0;
     return offer([
       { id: "search-text", title: "Search the text", group: "Text", keys: ["/"], run: () => input.current?.select() },

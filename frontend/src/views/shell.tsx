@@ -1,6 +1,6 @@
 // What is around every page: the command palette, the overlay of keys, short messages, and the buttons that open them.
 import { signal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useLayoutEffect } from "preact/hooks";
 import type { Trace } from "../data/trace";
 import { offer } from "../state/commands";
 import { watchServer } from "../state/server";
@@ -13,7 +13,7 @@ const open = signal<"palette" | "keys" | null>(null);
 
 /** Must be once on a page. */
 export function Shell({ trace, hasServer }: { trace?: Trace | undefined; hasServer: boolean }) {
-  useEffect(
+  useLayoutEffect(
     () =>
       offer([
         { id: "palette", title: "Find a command, a head or a trace", group: "Go", keys: ["Ctrl+k"], run: () => (open.value = "palette") },

@@ -1,6 +1,6 @@
 // The strip under every screen: what is cached and what is thrown out over the run, and "now", which can be moved and played.
 import { useComputed } from "@preact/signals";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { count, percent, plural } from "../base/format";
 import type { LayerColumns } from "../data/columns";
 import type { Trace } from "../data/trace";
@@ -19,7 +19,7 @@ export function TimeStrip({ trace }: { trace: Trace }) {
   const tableBox = useRef<HTMLDialogElement>(null);
   const [isTable, setTable] = useState(false);
   useEffect(() => () => player.stop(), [player]);
-  useEffect(() => offerTime(trace, player), [trace, player]);
+  useLayoutEffect(() => offerTime(trace, player), [trace, player]);
   const counted = useComputed(() => countedOf(trace));
   const seen = trace.seen.value;
   const spread = useMemo(() => spreading(), [trace]);

@@ -1,6 +1,6 @@
 // Short messages at the foot of the page, some with a way to undo what they tell.
 import { signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { offer } from "../state/commands";
 
 interface Toast {
@@ -53,7 +53,7 @@ function ToastLine({ toast }: { toast: Toast }) {
     start();
     return stop;
   }, [id]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!action) return;
     return offer([{ id: `toast-${id}`, title: action.title, group: "Go", keys: ["Ctrl+z"], run: act }]);
   }, [id]);

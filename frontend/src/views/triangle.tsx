@@ -1,5 +1,5 @@
 // A head's triangle: every (key, query) cell from two numbers per token, at any zoom.
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { batch } from "@preact/signals";
 import { longestHalfLife } from "../base/cells";
 import { type Axis, type Zoom, cellFromPixel, pan, pitchOf, reveal, whole, zoomAbout } from "../base/view_transform";
@@ -40,7 +40,7 @@ export function Triangle({ trace, columns }: { trace: Trace; columns: LayerColum
   const drag = useRef<{ x: number; y: number; zoom: Zoom; moved: boolean } | undefined>(undefined);
   const size = useRef({ width: 1, height: 1 });
   const kept = useRef(new KeptPicture());
-  useEffect(() => offer(zoomCommands(trace)), [trace]);
+  useLayoutEffect(() => offer(zoomCommands(trace)), [trace]);
   // A token that is pinned from elsewhere is brought into view.
   const { token } = view.value;
   useEffect(() => {
