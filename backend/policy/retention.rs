@@ -1,6 +1,7 @@
 //! Learned retention: the TRIM-KV family of scores.
 
 use super::{EvictionPolicy, Evidence, HeadView};
+use crate::trace::scores::{age, retained};
 
 /// Smallest key norm whose logarithm is taken, as in the authors' ragged cache.
 const SMALLEST_NORM: f32 = 1e-12;
@@ -36,11 +37,13 @@ impl EvictionPolicy for Retention {
 
     fn score(&self, head: &HeadView<'_>) -> Vec<f32> {
         let retention = head.positions.iter().zip(head.log_beta).map(|(&position, &log_beta)| {
-            let age = (i64::from(head.tokens_seen) + i64::from(self.age_offset) - i64::from(position)) as f32;
             match self.look_ahead {
-                1 => age * log_beta,
+                1 => retained(log_beta, head.tokens_seen, self.age_offset, position),
                 // The reference's closed form starts one step later than its plain branch.
-                steps => (age + 1.0) * log_beta + log_geometric_sum(log_beta, steps),
+                steps => {
+                    let age = age(head.tokens_seen, self.age_offset, position);
+                    (age + 1.0) * log_beta + log_geometric_sum(log_beta, steps)
+                }
             }
         });
         if self.key_norm {

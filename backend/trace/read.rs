@@ -9,6 +9,7 @@ use super::files::{checksum, name, partial};
 use super::journal;
 use super::manifest::{Manifest, SCHEMA_MAJOR, Status};
 use super::recording::Recording;
+use super::scores::Following;
 use super::step::Shape;
 use super::tables::read_parquet;
 
@@ -110,16 +111,21 @@ fn read_tables(directory: &Path, manifest: &Manifest) -> Result<Recording, Trace
     recording.tokens = journal::tokens_of(&tokens)?;
 
     let (path, frame) = table(name::LIFETIMES)?;
-    let columns = lifetime_columns(&Table::new(&frame, &path))?;
+    let lifetimes = Table::new(&frame, &path);
+    let columns = lifetime_columns(&lifetimes)?;
     let heads = manifest.shape().heads();
     // A foreign manifest need not say how many tokens were seen; the table does.
     let seen = if manifest.seen > 0 { manifest.seen } else { (columns.position.len() / heads) as u32 };
     recording.lifetimes =
         check::lifetimes(&columns, manifest.shape(), seen).map_err(|problem| at_row(&path, problem))?;
+    let are_scores_left_out = !lifetimes.has("last_score");
 
     if has_table(directory, name::CUTS, manifest)? {
         let (path, frame) = table(name::CUTS)?;
         recording.cuts = journal::cuts_of(&Table::new(&frame, &path))?;
+    }
+    if let Some(rule) = Following::of(&manifest.policy).filter(|_| are_scores_left_out) {
+        rule.fill(&mut recording.lifetimes, &recording.cuts);
     }
     if has_table(directory, name::STEPS, manifest)? {
         let (path, frame) = table(name::STEPS)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::check::{self, LayerColumns, RowProblem};
 use super::columns::Table;
@@ -12,6 +12,7 @@ use super::journal;
 use super::manifest::Manifest;
 use super::read::{Trace, check_sum, has_table, read_manifest, standing};
 use super::recording::{CutRow, Recording, StepRow};
+use super::scores::Following;
 use super::step::{KvHead, TokenRecord};
 use super::tables::{parquet_rows, read_parquet, read_parquet_rows};
 
@@ -65,6 +66,8 @@ pub struct TraceReader {
     /// A run that is not finished has no final tables; it is read whole.
     unfinished: Option<Recording>,
     checked: Mutex<BTreeSet<&'static str>>,
+    /// Per head, when its entries were last weighed; found once, where scores are left out.
+    last_cuts: OnceLock<Vec<Option<u32>>>,
 }
 
 impl TraceReader {
@@ -76,7 +79,7 @@ impl TraceReader {
         let path = standing(path);
         if path.join(name::JOURNAL).exists() {
             let Trace { path, manifest, recording } = Trace::open(&path)?;
-            return Ok(Self { path, manifest, unfinished: Some(recording), checked: Mutex::default() });
+            return Ok(Self::new(path, manifest, Some(recording)));
         }
         let mut manifest = read_manifest(&path)?;
         if manifest.seen == 0 {
@@ -84,7 +87,11 @@ impl TraceReader {
             let rows = parquet_rows(&path.join(name::LIFETIMES))? / manifest.shape().heads();
             manifest.seen = u32::try_from(rows).unwrap_or(u32::MAX);
         }
-        Ok(Self { path, manifest, unfinished: None, checked: Mutex::default() })
+        Ok(Self::new(path, manifest, None))
+    }
+
+    fn new(path: PathBuf, manifest: Manifest, unfinished: Option<Recording>) -> Self {
+        Self { path, manifest, unfinished, checked: Mutex::default(), last_cuts: OnceLock::new() }
     }
 
     /// Where it is.
@@ -151,8 +158,11 @@ impl TraceReader {
         };
         check::layer(&columns, layer, shape.kv_heads, seen)
             .map_err(|RowProblem { row, problem }| at_row(&path, RowProblem { row: row + first, problem }))?;
-        let last_score = optional("last_score")?;
         let LayerColumns { log_beta, evicted_at, .. } = columns;
+        let last_score = match Following::of(&self.manifest.policy).filter(|_| !table.has("last_score")) {
+            Some(rule) => self.following_scores(rule, layer, &log_beta, &evicted_at)?,
+            None => optional("last_score")?,
+        };
         Ok(LayerLifetimes { kv_heads: shape.kv_heads, seen, log_beta, evicted_at, last_score })
     }
 
@@ -176,6 +186,31 @@ impl TraceReader {
             Some(recording) => Ok(recording.steps.clone()),
             None => self.optional(name::STEPS, journal::steps_of),
         }
+    }
+
+    /// The last scores of a layer that were left out, because they follow from the rest.
+    fn following_scores(
+        &self,
+        rule: Following,
+        layer: u16,
+        log_beta: &[f32],
+        evicted_at: &[u32],
+    ) -> Result<Vec<f32>, TraceError> {
+        let (shape, seen) = (self.manifest.shape(), self.manifest.seen as usize);
+        let last_cuts = match self.last_cuts.get() {
+            Some(known) => known,
+            None => {
+                let found = rule.last_cuts(shape, &self.cuts()?);
+                self.last_cuts.get_or_init(|| found)
+            }
+        };
+        let of_head = |head: usize| {
+            let rows = head * seen..(head + 1) * seen;
+            let left = evicted_at[rows.clone()].iter().map(|&at| (at != STILL_CACHED).then_some(at));
+            let last_cut = last_cuts[usize::from(layer) * shape.kv_heads + head];
+            rule.scores(&log_beta[rows], left, last_cut).collect::<Vec<_>>()
+        };
+        Ok((0..shape.kv_heads).flat_map(of_head).collect())
     }
 
     fn optional<T>(

@@ -15,8 +15,9 @@ use super::error::TraceError;
 use super::files::{checksum, name, partial, write_whole};
 use super::journal::{Batch, JournalWriter};
 use super::logits::LogitsWriter;
-use super::manifest::{Manifest, Status};
+use super::manifest::{Manifest, PolicyFacts, Status};
 use super::recording::Recording;
+use super::scores::Following;
 use super::step::{KvHead, Pass, TokenRecord};
 use super::tables::{self, write_parquet};
 
@@ -92,6 +93,7 @@ impl TraceWriter {
         let scribe = Scribe {
             recording: Recording::new(manifest.shape()),
             directory: directory.clone(),
+            policy: manifest.policy.clone(),
             journal,
             pending: Batch::default(),
             next_snapshot: Instant::now() + FLUSH_TIME,
@@ -206,6 +208,7 @@ impl Drop for TraceWriter {
 struct Scribe {
     recording: Recording,
     directory: PathBuf,
+    policy: PolicyFacts,
     journal: JournalWriter,
     pending: Batch,
     next_snapshot: Instant,
@@ -246,7 +249,7 @@ impl Scribe {
         if start < self.next_snapshot {
             return Ok(());
         }
-        write_tables(&self.directory, &self.recording)?;
+        write_tables(&self.directory, &self.recording, &self.policy)?;
         let cost = start.elapsed();
         // The journal waits while tables are written; a run whose tables take long is left to its journal.
         let pause = if cost > LONGEST_SNAPSHOT { Duration::from_secs(1 << 30) } else { cost * SNAPSHOT_SHARE };
@@ -262,7 +265,7 @@ impl Scribe {
         if let Some(last) = self.recording.tokens.last_mut().filter(|_| !ending.text_tail.is_empty()) {
             last.text.get_or_insert_default().push_str(&ending.text_tail);
         }
-        write_tables(&self.directory, &self.recording)?;
+        write_tables(&self.directory, &self.recording, &self.policy)?;
         write_manifest(&self.directory, &Manifest { crc32: checksums(&self.directory)?, ..ending.manifest })?;
         let journal = self.directory.join(name::JOURNAL);
         fs::remove_file(&journal).map_err(|source| TraceError::write(&journal, &source))
@@ -279,7 +282,7 @@ pub fn write_recording(target: &Path, manifest: &Manifest, recording: &Recording
     }
     let directory = partial(target);
     fs::create_dir_all(&directory).map_err(|source| TraceError::Create { path: directory.clone(), source })?;
-    write_tables(&directory, recording)?;
+    write_tables(&directory, recording, &manifest.policy)?;
     let crc32 = checksums(&directory)?;
     write_manifest(&directory, &Manifest { status: Status::Complete, crc32, ..manifest.clone() })?;
     fs::rename(&directory, target).map_err(|source| TraceError::write(target, &source))
@@ -297,7 +300,7 @@ fn checksums(directory: &Path) -> Result<BTreeMap<String, u32>, TraceError> {
     tables.map(|table| Ok((table.to_owned(), checksum(&directory.join(table))?))).collect()
 }
 
-fn write_tables(directory: &Path, recording: &Recording) -> Result<(), TraceError> {
+fn write_tables(directory: &Path, recording: &Recording, policy: &PolicyFacts) -> Result<(), TraceError> {
     let layers = || 0..recording.lifetimes.shape().layers as u16;
     let write = |name: &str, frames: &mut dyn Iterator<Item = polars::frame::DataFrame>| {
         write_parquet(&directory.join(name), frames)
@@ -308,5 +311,7 @@ fn write_tables(directory: &Path, recording: &Recording) -> Result<(), TraceErro
     if !recording.attention.is_empty() {
         write(name::ATTENTION, &mut layers().map(|layer| tables::attention(recording, layer)))?;
     }
-    write(name::LIFETIMES, &mut layers().map(|layer| tables::lifetimes(recording, layer)))
+    // A score that a reader can work out to the bit takes a third of the table.
+    let follows = Following::of(policy).is_some_and(|rule| rule.holds(&recording.lifetimes, &recording.cuts));
+    write(name::LIFETIMES, &mut layers().map(|layer| tables::lifetimes(recording, layer, !follows)))
 }

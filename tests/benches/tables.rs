@@ -29,6 +29,7 @@ pub fn run() {
         let manifest: Manifest = serde_json::from_value(serde_json::json!({
             "schema": "trimkv-trace/1", "seen": tokens,
             "model": {"layers": SHAPE.layers, "kv_heads": SHAPE.kv_heads},
+            "policy": {"name": "trimkv", "scope": "head", "age_offset": 1},
         }))
         .unwrap();
         let place = |round: usize| directory.path().join(format!("trace-{round}"));

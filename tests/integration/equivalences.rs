@@ -13,7 +13,12 @@ use trimkv_trace::policy::random::Random;
 use trimkv_trace::policy::recency::Recency;
 use trimkv_trace::policy::retention::Retention;
 use trimkv_trace::policy::{CutRule, EvictionPolicy, Policy, Protect, Scope};
+use trimkv_trace::trace::manifest::{Manifest, PolicyFacts};
+use trimkv_trace::trace::read::Trace;
+use trimkv_trace::trace::reader::{LayerLifetimes, TraceReader};
 use trimkv_trace::trace::recording::Recording;
+use trimkv_trace::trace::tables::read_parquet;
+use trimkv_trace::trace::write::write_recording;
 
 use crate::golden;
 
@@ -242,5 +247,48 @@ fn the_same_prompt_twice_is_the_same_run() {
         let policy = Policy { scorer, rule: Some(rule) };
         let twice = [(); 2].map(|()| run(&model, &policy, Request { record_attention: true, ..request() }));
         assert_eq!(twice[0], twice[1]);
+    }
+}
+
+/// What a trace's manifest says of `rule` under plain retention.
+fn facts(rule: &CutRule) -> PolicyFacts {
+    let (name, scope) = ("trimkv".to_owned(), Some(rule.scope.to_string()));
+    PolicyFacts { name, scope, age_offset: Some(1), look_ahead: Some(1), ..PolicyFacts::default() }
+}
+
+#[test]
+fn scores_that_are_left_out_of_a_trace_are_read_back_to_the_bit() {
+    let model = golden::model("qwen3-rg");
+    let folder = tempfile::tempdir().unwrap();
+    for scope in [Scope::Head, Scope::Layer, Scope::Global] {
+        let rule = CutRule { scope, ..CutRule::per_head(12, 5) };
+        let recording = run(&model, &trimkv(rule.clone()), request()).recording;
+        let scored =
+            recording.lifetimes.shape().iter().flat_map(|head| recording.lifetimes.last_scores(head)).flatten();
+        assert!(scored.count() > 100, "{scope}");
+        let shape = recording.lifetimes.shape();
+        let manifest = |policy| {
+            let model = serde_json::json!({"layers": shape.layers, "kv_heads": shape.kv_heads});
+            let bare = serde_json::json!({"schema": "trimkv-trace/1", "id": "scores", "model": model});
+            Manifest { policy, ..serde_json::from_value(bare).unwrap() }
+        };
+        let read = |name: &str, policy: PolicyFacts| {
+            let path = folder.path().join(format!("{name}-{scope}"));
+            write_recording(&path, &manifest(policy), &recording).unwrap();
+            let table = read_parquet(&path.join("lifetimes.parquet")).unwrap();
+            let trace = Trace::open(&path).unwrap();
+            let reader = TraceReader::open(&path).unwrap();
+            for layer in 0..shape.layers as u16 {
+                let bits = |lives: LayerLifetimes| lives.last_score.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+                let expected = bits(LayerLifetimes::of(&recording, layer));
+                assert_eq!(bits(reader.layer(layer).unwrap()), expected, "{name}, {scope}, layer {layer}");
+            }
+            assert!(trace.recording.lifetimes == recording.lifetimes, "{name}, {scope}");
+            table.column("last_score").is_ok()
+        };
+        assert!(!read("plain", facts(&rule)));
+        // Of a policy that the reader could not follow, and of one that is not the manifest's, every score is written.
+        assert!(read("other", PolicyFacts { name: "mine".to_owned(), ..facts(&rule) }));
+        assert!(read("wrong", PolicyFacts { age_offset: Some(0), ..facts(&rule) }));
     }
 }

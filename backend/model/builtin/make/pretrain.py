@@ -1,7 +1,7 @@
 """Trains the built-in model's tokenizer and base weights from generated documents alone.
 
     python pretrain.py tokenizer --program target/release/trimkv-trace --out DIR
-    python pretrain.py train --program target/release/trimkv-trace --out DIR --stages 256:2000:0.1:0,512:1500:0.3:0
+    python pretrain.py train --program target/release/trimkv-trace --out DIR --stages 256:2000:0.1:0:muon,512:1500:0.3:0.1:adamw
     python pretrain.py export --out DIR --to backend/model/builtin
 
 `train` saves its whole state and goes on from it, so that stages can be added. Needs torch, tokenizers, safetensors
@@ -149,13 +149,14 @@ class Block(torch.nn.Module):
         k = rotate(self.k_norm(heads(self.k_proj(h))), cos, sin)
         v = heads(self.v_proj(h))
         k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        written = self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))
-        wrote, read = written.float().square().sum(-1), x.detach().float().square().sum(-1)
-        share = (wrote / (wrote + read)).mean()
-        x = x + written
+        # One more channel, 1 at the first token and 0 elsewhere, comes out as the attention that the first token gets.
+        first = (torch.arange(length) == 0).to(v.dtype)[None, None, :, None].expand(*v.shape[:3], 1)
+        q, k, v = F.pad(q, (0, 8)), F.pad(k, (0, 8)), F.pad(torch.cat([v, first], -1), (0, 7))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=dim**-0.5)
+        read = 1 - y[..., dim].float().mean()
+        x = x + self.o_proj(y[..., :dim].transpose(1, 2).reshape(batch, length, -1))
         h = self.post_attention_layernorm(x)
-        return x + self.down_proj(F.silu(self.gate_proj(h)) * self.up_proj(h)), share
+        return x + self.down_proj(F.silu(self.gate_proj(h)) * self.up_proj(h)), read
 
 
 def rotate(x, cos, sin):
@@ -183,26 +184,26 @@ class Model(torch.nn.Module):
         frequencies = self.c["rope_theta"] ** (-torch.arange(half) / half)
         angles = torch.arange(ids.shape[1])[:, None] * frequencies
         cos, sin = angles.cos(), angles.sin()
-        x, shares = self.embed_tokens(ids), []
+        x, reads = self.embed_tokens(ids), []
         for layer in self.layers:
-            x, share = layer(x, cos, sin)
-            shares.append(share)
-        return self.norm(x), torch.stack(shares).mean()
+            x, read = layer(x, cos, sin)
+            reads.append(read)
+        return self.norm(x), torch.stack(reads).mean()
 
-    def loss(self, ids, weights, idle):
+    def loss(self, ids, weights, price):
         """Weighted mean over the counted tokens, and the plain mean over answers.
 
-        `idle` weighs what attention writes, relative to the residual stream: with it, a head that has nothing to say is
-        better off saying nothing, which softmax attention can only do by resting on a token whose value is small.
+        `price` is put on reading: on the attention, mean over heads, that does not rest on the first token. A head with
+        nothing to look for then rests there, as the heads of large models do untold.
         """
-        hidden, share = self(ids[:, :-1])
+        hidden, read = self(ids[:, :-1])
         logits = hidden @ self.embed_tokens.weight.T
         losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         wanted = weights[:, 1:].flatten()
         answers = wanted == 1.0
         right = (logits.detach().flatten(0, 1).argmax(-1) == ids[:, 1:].flatten()) & answers
-        return ((losses * wanted).sum() / wanted.sum() + idle * share, (losses * answers).sum() / answers.sum().clamp(min=1),
-                right.sum() / answers.sum().clamp(min=1), share.detach())
+        return ((losses * wanted).sum() / wanted.sum() + price * read, (losses * answers).sum() / answers.sum().clamp(min=1),
+                right.sum() / answers.sum().clamp(min=1), read.detach())
 
 
 class Muon(torch.optim.Optimizer):
@@ -243,29 +244,33 @@ def train(args):
     model = Model(config)
     matrices = [w for n, w in model.named_parameters() if w.dim() == 2 and "embed" not in n]
     others = [w for n, w in model.named_parameters() if w.dim() != 2 or "embed" in n]
-    muon = Muon(matrices, args.lr)
-    adam = torch.optim.AdamW(others, args.lr / 5, betas=(0.9, 0.95), weight_decay=0.0)
+    adamw = lambda weights, decay: torch.optim.AdamW(weights, betas=(0.9, 0.95), weight_decay=decay)
+    # Each optimiser with its rate: matrices under Muon or AdamW, as a stage says, and the rest under AdamW.
+    optimisers = {
+        "muon": [(Muon(matrices, args.lr), args.lr), (adamw(others, 0.0), args.lr / 5)],
+        "adamw": [(adamw(matrices, 0.1), args.lr / 20), (adamw(others, 0.0), args.lr / 20)],
+    }
     stages = [stage.split(":") for stage in args.stages.split(",")]
-    stages = [(int(length), int(steps), float(story), float(idle)) for length, steps, story, idle in stages]
-    total = sum(steps for _, steps, _, _ in stages)
+    stages = [(int(length), int(steps), float(story), float(price), optimiser) for length, steps, story, price, optimiser in stages]
+    total = sum(stage[1] for stage in stages)
     step, state = 0, f"{args.out}/state.pt"
     if os.path.exists(state):
         saved = torch.load(state, weights_only=False)
         model.load_state_dict(saved["model"])
-        if "muon" in saved:
-            muon.load_state_dict(saved["muon"])
-            adam.load_state_dict(saved["adam"])
+        for name, states in saved["optimisers"].items():
+            for (optimiser, _), its in zip(optimisers[name], states):
+                optimiser.load_state_dict(its)
         step = saved["step"]
     print(f"{sum(w.numel() for w in model.parameters()):,} parameters, from step {step} to {total}", flush=True)
     loss_of = torch.compile(model.loss, dynamic=False) if args.compile else model.loss
 
     def save():
-        torch.save({"model": model.state_dict(), "muon": muon.state_dict(), "adam": adam.state_dict(), "step": step},
-                   state + ".tmp")
+        states = {name: [optimiser.state_dict() for optimiser, _ in pair] for name, pair in optimisers.items()}
+        torch.save({"model": model.state_dict(), "optimisers": states, "step": step}, state + ".tmp")
         os.replace(state + ".tmp", state)
 
     first = 0
-    for index, (length, steps, story, idle) in enumerate(stages):
+    for index, (length, steps, story, price, name) in enumerate(stages):
         last = first + steps
         if step < last:
             rows = iter(Rows(args, length, story, 10_000_000_000 * index + 1000 * 256 * (step - first)))
@@ -275,27 +280,28 @@ def train(args):
                 batch = [next(rows) for _ in range(count)]
                 ids = torch.from_numpy(np.stack([ids for ids, _ in batch])).long()
                 weights = torch.from_numpy(np.stack([weights for _, weights in batch])).float()
-                # Constant after a warm-up, down to nothing over the last part.
-                rate = min(1.0, (step + 1) / 50, (total - step) / (args.decay * total + 1e-9))
-                muon.param_groups[0]["lr"], adam.param_groups[0]["lr"] = args.lr * rate, args.lr / 5 * rate
+                # Constant after a warm-up of each optimiser, down to nothing over the last part.
+                fresh = sum(stage[1] for stage in stages[:index] if stage[4] == name) + step - first
+                rate = min(1.0, (fresh + 1) / 50, (total - step) / (args.decay * total + 1e-9))
+                for optimiser, highest in optimisers[name]:
+                    optimiser.param_groups[0]["lr"] = highest * rate
                 with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-                    loss, answer, right, share = loss_of(ids, weights, idle)
+                    loss, answer, right, read = loss_of(ids, weights, price)
                 if not math.isfinite(loss.item()):
                     raise SystemExit(f"the loss is not finite at step {step}; the state saved before it is good")
-                muon.zero_grad()
-                adam.zero_grad()
+                model.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(others, 1.0)
-                muon.step()
-                adam.step()
+                for optimiser, _ in optimisers[name]:
+                    optimiser.step()
                 step += 1
                 tokens += count * length
-                means.append((loss.item(), answer.item(), right.item(), share.item()))
+                means.append((loss.item(), answer.item(), right.item(), read.item()))
                 if step % 20 == 0:
                     seconds = time.time() - since
                     shown = np.mean(means, 0)
                     print(f"step {step} length {length} loss {shown[0]:.4f} answers {shown[1]:.4f} "
-                          f"right {shown[2]:.4f} written {shown[3]:.4f} rate {rate:.2f} {tokens / seconds:.0f} tokens/s", flush=True)
+                          f"right {shown[2]:.4f} read {shown[3]:.4f} rate {rate:.2f} {tokens / seconds:.0f} tokens/s", flush=True)
                     tokens, since, means = 0, time.time(), []
                 if step % 100 == 0:
                     save()
@@ -330,11 +336,11 @@ def main():
     parser.add_argument("--program", default="target/release/trimkv-trace", help="command that generates documents")
     parser.add_argument("--out", required=True, help="folder of the tokenizer and the training state")
     parser.add_argument("--to", help="folder that export writes")
-    parser.add_argument("--stages", default="256:1000:0.1:0",
-                        help="LENGTH:STEPS:STORY:IDLE,... with the weights of the stories' tokens (those of answers weigh 1) "
-                        "and of what idle attention writes")
+    parser.add_argument("--stages", default="256:1000:0.1:0:muon",
+                        help="LENGTH:STEPS:STORY:PRICE:OPTIMISER,... with the weight of the stories' tokens (those of answers weigh "
+                        "1), the price of reading, and muon or adamw for the matrices")
     parser.add_argument("--step-tokens", type=int, default=4096)
-    parser.add_argument("--lr", type=float, default=0.02, help="of Muon; a fifth of it for AdamW")
+    parser.add_argument("--lr", type=float, default=0.02, help="of Muon; a fifth of it for what AdamW trains beside it, a twentieth for AdamW alone")
     parser.add_argument("--decay", type=float, default=0.25, help="share of all steps over which the rate falls to zero")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bf16", action="store_true")
