@@ -78,6 +78,9 @@ pub fn record(tokens: u32) -> Recording {
         let pass = Pass { phase, fed, tokens_seen, elapsed_us: 1, cached, log_beta: Some(grid), cut, attention: None };
         recording.apply(&pass).unwrap();
     }
+    for (head, position, score) in ledger.last_scores() {
+        recording.lifetimes.set_last_score(head, position, score);
+    }
     recording.tokens = (0..tokens)
         .map(|id| TokenRecord {
             id,
