@@ -20,7 +20,10 @@ const HATCH_STEP: f32 = 7.0;
 pub fn draw<P: Painter>(sheet: &Sheet<'_, P>, at: Frame, raster: &Raster) -> Result<(), FigureError> {
     sheet.matrix(at, raster)?;
     hatch(sheet, at)?;
-    let (left, top, right, bottom) = (at.x, at.y, at.x + at.width, at.y + at.height);
+    // Around the bitmap, not on it: the first token is its first column, and often the one that is kept.
+    let out = AXIS.width / 2.0;
+    let far = out * (1.0 + std::f32::consts::SQRT_2);
+    let (left, top, right, bottom) = (at.x - out, at.y - far, at.x + at.width + far, at.y + at.height + out);
     sheet.line(&[[left, top], [left, bottom], [right, bottom], [left, top]], AXIS)
 }
 

@@ -152,6 +152,7 @@ test("a figure that cannot be made is refused in the server's words, and what it
       await dialog.getByText("Not carried over: the chosen moment (101 tokens seen).").waitFor();
       await dialog.getByRole("img", { name: /^The figure/ }).waitFor();
       await page.keyboard.press("Escape");
+      await dialog.waitFor({ state: "detached" });
       await page.route("**/figure/**", (route) => route.fulfill({ status: 400, contentType: "application/json", body: '{"error": "no room for 99 heads"}' }));
       await page.keyboard.press("e");
       await dialog.getByRole("alert").getByText("no room for 99 heads").waitFor();

@@ -262,7 +262,7 @@ fn scores_that_are_left_out_of_a_trace_are_read_back_to_the_bit() {
     let folder = tempfile::tempdir().unwrap();
     for scope in [Scope::Head, Scope::Layer, Scope::Global] {
         let rule = CutRule { scope, ..CutRule::per_head(12, 5) };
-        let recording = run(&model, &trimkv(rule.clone()), request()).recording;
+        let recording = run(&model, &trimkv(rule), request()).recording;
         let scored =
             recording.lifetimes.shape().iter().flat_map(|head| recording.lifetimes.last_scores(head)).flatten();
         assert!(scored.count() > 100, "{scope}");

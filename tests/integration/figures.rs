@@ -127,6 +127,32 @@ fn a_png_is_as_large_as_its_width_says() {
 }
 
 #[test]
+fn a_first_token_that_is_kept_is_not_hidden_by_the_axis() {
+    // So long a run that one token is narrower than a pixel and far narrower than the axis.
+    let seen = 3000;
+    let manifest = r#"{"schema": "trimkv-trace/1", "id": "sink", "model": {"layers": 1, "kv_heads": 2}, "policy": {"name": "window"}}"#;
+    let manifest: Manifest = serde_json::from_str(manifest).unwrap();
+    let mut recording = Recording::new(manifest.shape());
+    let betas = Grid::from_cells(2, seen as usize, vec![-1.0; 2 * seen as usize]);
+    recording.lifetimes.open(seen, betas.as_ref()).unwrap();
+    for (head, first) in [(0, 0), (1, 1)] {
+        let head = KvHead { layer: 0, head };
+        for position in first..seen - 50 {
+            recording.lifetimes.close(Eviction { head, position, at: position + 50, score: 0.0 }).unwrap();
+        }
+    }
+    let kept = |head: &str| {
+        let mut spec = Spec { heads: vec![head.to_owned()], dpi: 150, ..Spec::new(Preset::Fig4, "sink", "f.png") };
+        let plot = Fig4::new(&mut spec, &manifest, &recording).unwrap();
+        let image = pixels(&render(&plot, Format::Png, &spec).unwrap());
+        let colour = spec.colours.at(1.0);
+        (image.iter().filter(|&&pixel| pixel == colour).count(), image.len() / (spec.width_in * 150.0) as usize)
+    };
+    let ((without, _), (with, height)) = (kept("L0H0"), kept("L0H1"));
+    assert!(with > without + height / 3, "{without} pixels kept, {with} with the first token, of {height} rows");
+}
+
+#[test]
 fn values_beside_a_figure_are_those_of_the_trace() {
     let (manifest, recording) = run();
     let mut spec = spec(Preset::Fig4, "f.pdf");
