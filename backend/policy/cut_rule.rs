@@ -1,49 +1,6 @@
 //! When a cache is cut, what is protected, and who competes for the budget.
 
-use std::fmt;
-use std::str::FromStr;
-
-/// Who competes for places in the cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Scope {
-    /// Every KV head has its own budget (TRIM-KV).
-    #[default]
-    Head,
-    /// The heads of a layer share theirs (DBTrimKV, layer-wise).
-    Layer,
-    /// All heads of the model share one budget (DBTrimKV).
-    Global,
-}
-
-impl Scope {
-    /// The name, as typed and as written to the trace.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Head => "head",
-            Self::Layer => "layer",
-            Self::Global => "global",
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Scope {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "head" => Ok(Self::Head),
-            "layer" => Ok(Self::Layer),
-            "global" | "model" => Ok(Self::Global),
-            _ => Err(format!("there is no scope {name:?}; choose head, layer or global")),
-        }
-    }
-}
+pub use crate::trace::scope::Scope;
 
 /// How a global competition with a floor counts the winners of each head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,13 +1,14 @@
 //! The trace: what one run kept and forgot, as plain data, and its files on disk.
 //!
-//! [`step`], [`grid`], [`lifetimes`], [`recording`], [`scores`], [`check`] and [`manifest`] are plain values. The others
-//! know Parquet, Arrow and the file system (feature `tables`).
+//! [`step`], [`grid`], [`lifetimes`], [`recording`], [`scope`], [`scores`], [`check`] and [`manifest`] are plain values. The
+//! others know Parquet, Arrow and the file system (feature `tables`).
 
 pub mod check;
 pub mod grid;
 pub mod lifetimes;
 pub mod manifest;
 pub mod recording;
+pub mod scope;
 pub mod scores;
 pub mod step;
 

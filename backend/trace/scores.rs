@@ -3,6 +3,7 @@
 use super::lifetimes::Lifetimes;
 use super::manifest::PolicyFacts;
 use super::recording::CutRow;
+use super::scope::Scope;
 use super::step::{KvHead, Shape};
 
 /// The plain score of learned retention, nats: `log_beta * (tokens_seen + age_offset - position)` (TRIM-KV paper,
@@ -23,24 +24,11 @@ pub struct Following {
     scope: Scope,
 }
 
-/// Whose cut weighs a head's entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    Head,
-    Layer,
-    Global,
-}
-
 impl Following {
     /// For a policy whose scores are plain retention and whose cuts weigh every entry that competes; `None` for others.
     pub fn of(policy: &PolicyFacts) -> Option<Self> {
         let is_plain = policy.name == "trimkv" && policy.look_ahead.is_none_or(|steps| steps == 1);
-        let scope = match policy.scope.as_deref() {
-            Some("head") => Scope::Head,
-            Some("layer") => Scope::Layer,
-            Some("global") => Scope::Global,
-            _ => return None,
-        };
+        let scope = policy.scope.as_deref()?.parse().ok()?;
         let age_offset = policy.age_offset.filter(|_| is_plain && policy.threshold.is_none())?;
         Some(Self { age_offset, scope })
     }
@@ -50,14 +38,7 @@ impl Following {
         let mut last = vec![None; shape.heads()];
         for cut in cuts {
             let index = shape.index(cut.head.head);
-            let weighed = match self.scope {
-                Scope::Head => index..index + 1,
-                Scope::Layer => {
-                    let first = index - index % shape.kv_heads;
-                    first..first + shape.kv_heads
-                }
-                Scope::Global => 0..shape.heads(),
-            };
+            let weighed = self.scope.competitors(index, shape.kv_heads, shape.heads());
             last[weighed].iter_mut().for_each(|at| *at = (*at).max(Some(cut.tokens_seen)));
         }
         last

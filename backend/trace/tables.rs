@@ -181,7 +181,8 @@ fn encode(file: impl Write, first: DataFrame, others: impl Iterator<Item = DataF
     writer.end(Some(metadata)).map(drop)
 }
 
-/// What polars would choose, but for what grows from row to row: there the differences take a tenth of a dictionary.
+/// What polars would choose, but for positions and times: of a position the difference takes 0.01 bytes, where a
+/// dictionary takes 2.
 fn encoding(name: &str, dtype: &ArrowDataType) -> Vec<Encoding> {
     match name {
         "position" | "tokens_seen" | "evicted_at" => vec![Encoding::DeltaBinaryPacked],

@@ -106,7 +106,9 @@ const PARTS: [Part; 25] = [
 fn part_of(module: &str) -> &'static str {
     let mut names = module.split("::");
     match (names.next().unwrap_or_default(), names.next().unwrap_or_default()) {
-        ("trace", "step" | "grid" | "lifetimes" | "manifest" | "recording" | "scores" | "check" | "") => VALUES,
+        ("trace", "step" | "grid" | "lifetimes" | "manifest" | "recording" | "scope" | "scores" | "check" | "") => {
+            VALUES
+        }
         ("trace", _) => FILES,
         ("cache", "bounded" | "batch") => TENSORS,
         ("cache", _) => DECISIONS,
