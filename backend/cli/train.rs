@@ -27,15 +27,20 @@ use crate::training_log::LogRow;
 
 const EXAMPLES: &str = "\
 Examples:
-  trimkv-trace train --data builtin --max-documents 1200 --loss-on answers --budget 16 --buffer 8 \\
-      --gate-bias 2.8 --weight-decay 0.5 --learning-rate 3e-3 --steps 250 --seed 1 -o gates
-                                                          gates for the built-in model, as its own were made
-  trimkv-trace train --data texts/ --pack --budget 32 -o gates
-                                                          from a folder of text files
-  trimkv-trace train --data chats.jsonl --loss-on answers --model Qwen/Qwen3-0.6B \\
-      --context 4096 --budget 512 --steps 2000 -o gates   for another model
-  trimkv-trace train --resume gates                       go on after an interruption
-  trimkv-trace prompt.txt --gates gates                   trace with the new gates
+  gates for the built-in model, as its own were made:
+    trimkv-trace train --data builtin --max-documents 1200 \\
+        --loss-on answers --budget 16 --buffer 8 --gate-bias 3.4 \\
+        --weight-decay 0.5 --learning-rate 3e-3 --steps 250 --seed 1 -o gates
+  from a folder of text files:
+    trimkv-trace train --data texts/ --pack --budget 32 -o gates
+  for another model:
+    trimkv-trace train --data chats.jsonl --loss-on answers \\
+        --model Qwen/Qwen3-0.6B --context 4096 --budget 512 --steps 2000 \\
+        -o gates
+  go on after an interruption:
+    trimkv-trace train --resume gates
+  trace with the new gates:
+    trimkv-trace prompt.txt --gates gates
 
 A line of docs.jsonl is {\"text\": ...}, {\"messages\": [{\"role\": ..., \"content\": ...}, ...]} or {\"ids\": [...]}.";
 
