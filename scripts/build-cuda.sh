@@ -3,7 +3,7 @@
 # from NVIDIA's packages on PyPI (1.2 GB, fetched once). Needs Python 3 with venv, a C++ compiler with binutils, and cargo.
 #
 #   scripts/build-cuda.sh                      build --release
-#   scripts/build-cuda.sh check                whether our code compiles: no kernel is (see below)
+#   scripts/build-cuda.sh check                whether our code and our kernels compile; candle's do not (see below)
 #   scripts/build-cuda.sh clippy -- -D warnings
 #   scripts/build-cuda.sh test --release --no-run    anything else that cargo does
 #
@@ -82,6 +82,9 @@ echo "nvcc is not run by a check" >&2
 exit 1
 STAND_IN
   chmod +x "$checked/home/bin/nvcc"
+  if [ -n "${unpacked:-}" ]; then
+    "$venv/bin/python" scripts/check_kernels.py "$(echo "$unpacked"/lib/libnvrtc.so.*)" backend/model/kernels/kernels.cu
+  fi
   export CUDA_HOME=$checked/home CUDA_PATH=$checked/home PATH="$checked/home/bin:$PATH" CARGO_TARGET_DIR=$checked
   ;;
 esac

@@ -44,6 +44,23 @@ for dtype in f32 bf16; do
     { status=$?; cat "$out/parity-$dtype.json" >&2; exit $status; }
 done
 
+# The kernels alone, and how far they are from the tensor operations they stand for: a second look at their results.
+kernels() {
+  wanted "kernels-$1" || return 0
+  say "kernels in $1"
+  "$binary" bench --kernels --device "$device" --rounds "$rounds" --dtype "$1" --json "${@:2}" >"$out/kernels-$1.json"
+  python3 - "$out/kernels-$1.json" <<'PYTHON'
+import json, sys
+
+allowed = {"f32": 1e-4, "bf16": 2e-2, "f16": 4e-3}
+report = json.load(open(sys.argv[1]))
+for kernel in report["kernels"]:
+    print(f"{kernel['kernel']}: {kernel['kernel_seconds'] * 1e6:.1f} us, composed {kernel['composed_seconds'] * 1e6:.1f} us, differs by {kernel['difference']:.1e}")
+    if not kernel["difference"] <= allowed[report["dtype"]]:
+        sys.exit(f"{kernel['kernel']} differs by more than {allowed[report['dtype']]}")
+PYTHON
+}
+
 # name, then the flags of trimkv-trace bench
 measure() {
   local name=$1
@@ -67,6 +84,9 @@ else
   long=32768
   chunk=4096
 fi
+for dtype in f32 bf16; do
+  kernels "$dtype" "${common[@]:0:2}" --batch 4 --budget "$budget" --buffer "${common[-1]}"
+done
 for setting in "${contexts[@]}"; do
   context=${setting%:*}
   batch=${setting#*:}
@@ -83,8 +103,9 @@ out = pathlib.Path(sys.argv[1])
 load = lambda path: json.loads(path.read_text())
 parity = {path.stem.removeprefix("parity-"): load(path) for path in sorted(out.glob("parity-*.json"))}
 bench = {path.stem.removeprefix("bench-"): load(path) for path in sorted(out.glob("bench-*.json"))}
+kernels = [load(path) for path in sorted(out.glob("kernels-*.json"))]
 machine = (out / "machine.txt").read_text().strip().splitlines()
-(out / "gpu.json").write_text(json.dumps({"machine": machine, "parity": parity, "bench": bench}, indent=1))
+(out / "gpu.json").write_text(json.dumps({"machine": machine, "parity": parity, "kernels": kernels, "bench": bench}, indent=1))
 
 # Tokens/s on one H200 in the paper's table: full cache and TRIM-KV.
 paper = {("qwen3-4b", 32768, 4): (68, 130), ("qwen3-4b", 16384, 4): (114, 151), ("qwen3-4b", 16384, 8): (139, 280)}
@@ -121,6 +142,14 @@ for name, report in bench.items():
             f"| {run['prefill_seconds']:.2f} s{f' in chunks of {chunk:,}' if chunk else ''} "
             f"| {run['cache_bytes'] / 1e9:.2f} GB | {f'{peak / 1e9:.1f} GB' if peak else 'not measured'} |"
         )
+if kernels:
+    lines += ["", "| kernel | type | itself | composed | faster | largest difference |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {one['kernel']} | {report['dtype']} | {one['kernel_seconds'] * 1e6:.1f} us | {one['composed_seconds'] * 1e6:.1f} us "
+        f"| {one['composed_seconds'] / one['kernel_seconds']:.1f}x | {one['difference']:.1e} |"
+        for report in kernels
+        for one in report["kernels"]
+    ]
 lines += ["", *[f"{name}: copying {report['copy_bytes_per_second'] / 1e9:.0f} GB/s" for name, report in bench.items()]]
 (out / "gpu.md").write_text("\n".join(lines) + "\n")
 print((out / "gpu.md").read_text())

@@ -2,5 +2,6 @@
 
 pub mod bandwidth;
 pub mod floor;
+pub mod kernels;
 pub mod measure;
 pub mod statistics;

@@ -17,6 +17,8 @@ pub struct LayerCache {
     packed: usize,
     /// Per head, survivors of the last cut; at most `packed`.
     survivors: Vec<usize>,
+    /// The same where the keys are, on a device other than the CPU, when the cache is ragged.
+    uneven: Option<Tensor>,
     /// Columns to make room for at once: where the next cut is expected.
     expected: usize,
 }
@@ -27,12 +29,13 @@ const GROWTH: usize = 16;
 impl LayerCache {
     fn new(kv_heads: usize, head_dim: usize, expected: usize, dtype: DType, device: &Device) -> Result<Self> {
         let empty = || Tensor::zeros((kv_heads, 0, head_dim), dtype, device);
-        Ok(Self { keys: empty()?, values: empty()?, columns: 0, packed: 0, survivors: vec![0; kv_heads], expected })
+        let (keys, values, survivors) = (empty()?, empty()?, vec![0; kv_heads]);
+        Ok(Self { keys, values, columns: 0, packed: 0, survivors, uneven: None, expected })
     }
 
     fn fork(&self) -> Result<Self> {
         let (keys, values) = (self.keys.copy()?, self.values.copy()?);
-        Ok(Self { keys, values, survivors: self.survivors.clone(), ..*self })
+        Ok(Self { keys, values, survivors: self.survivors.clone(), uneven: self.uneven.clone(), ..*self })
     }
 
     /// Columns in use.
@@ -43,6 +46,34 @@ impl LayerCache {
     /// Whether some head has unused columns.
     pub fn is_ragged(&self) -> bool {
         self.survivors.iter().any(|&count| count < self.packed)
+    }
+
+    /// Columns in use right after the last cut.
+    pub fn packed(&self) -> usize {
+        self.packed
+    }
+
+    /// Per head, the columns it used right after the last cut, at most [`LayerCache::packed`].
+    pub fn survivors(&self) -> &[usize] {
+        &self.survivors
+    }
+
+    /// [`LayerCache::survivors`] as u32 on a device other than the CPU; `None` when all heads use all columns.
+    pub fn uneven(&self) -> Option<&Tensor> {
+        self.uneven.as_ref()
+    }
+
+    /// Notes who survived a cut.
+    fn settle(&mut self, survivors: Vec<usize>) -> Result<()> {
+        self.survivors = survivors;
+        let device = self.keys.device();
+        self.uneven = if self.is_ragged() && !device.is_cpu() {
+            let counts: Vec<u32> = self.survivors.iter().map(|&count| count as u32).collect();
+            Some(Tensor::new(counts, device)?)
+        } else {
+            None
+        };
+        Ok(())
     }
 
     /// The column of a head's `slot`-th entry.
@@ -123,10 +154,9 @@ impl LayerCache {
                 buffer.slice_set(&picked, 1, 0)?;
             }
         }
-        self.survivors = columns.iter().map(Vec::len).collect();
         self.packed = longest;
         self.columns = longest;
-        Ok(())
+        self.settle(columns.iter().map(Vec::len).collect())
     }
 
     /// Puts the heads of several caches into one, in order, each with its entries packed to the left.
@@ -142,7 +172,7 @@ impl LayerCache {
         let expected = parts.iter().map(|part| part.expected).max().unwrap_or(0);
         let capacity = expected.max(columns + (columns / 8).max(GROWTH));
         let survivors = parts.iter().flat_map(|part| (0..part.survivors.len()).map(move |head| part.entries(head)));
-        let survivors = survivors.collect();
+        let survivors: Vec<usize> = survivors.collect();
         let side_by_side = |buffer: fn(&Self) -> &Tensor| -> Result<Tensor> {
             let widened = parts.iter().map(|part| {
                 let (heads, _, head_dim) = buffer(part).dims3()?;
@@ -155,7 +185,9 @@ impl LayerCache {
             Tensor::cat(&widened.collect::<Result<Vec<_>>>()?, 0)
         };
         let (keys, values) = (side_by_side(|part| &part.keys)?, side_by_side(|part| &part.values)?);
-        Ok(Self { keys, values, columns, packed: columns, survivors, expected })
+        let mut joined = Self { keys, values, columns, packed: columns, survivors: Vec::new(), uneven: None, expected };
+        joined.settle(survivors)?;
+        Ok(joined)
     }
 
     /// Gives up some heads.
@@ -165,8 +197,9 @@ impl LayerCache {
         let staying = Tensor::new(staying, self.keys.device())?;
         self.keys = self.keys.index_select(&staying, 0)?;
         self.values = self.values.index_select(&staying, 0)?;
-        self.survivors.drain(heads);
-        Ok(())
+        let mut survivors = std::mem::take(&mut self.survivors);
+        survivors.drain(heads);
+        self.settle(survivors)
     }
 
     /// Entries of a head.

@@ -1,5 +1,7 @@
 //! `trimkv-trace bench`: how fast a model of a given shape decodes here, bounded or full, traced or not.
 
+mod kernels;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -80,6 +82,9 @@ pub struct BenchArgs {
     /// Print one JSON object instead of a table
     #[arg(long, help_heading = "Output")]
     json: bool,
+    /// Time the kernels of a step alone, each against the tensor operations it stands for; nothing is generated
+    #[arg(long, help_heading = "Output", conflicts_with_all = ["generate", "prefill_chunk", "policy", "record"])]
+    kernels: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -187,6 +192,9 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> Result<ExitCode> {
     ensure!(args.generate > 0, "--generate 0 times nothing; give at least 1");
     ensure!(args.batch > 0, "--batch 0 is no sequence; give at least 1");
     ensure!(args.rounds > 0, "--rounds 0 measures nothing; give at least 1");
+    if args.kernels {
+        return kernels::run(args, printer);
+    }
     ensure!(args.prefill_chunk != Some(0), "--prefill-chunk 0 reads nothing; give at least 1");
     let tokens = args.context.saturating_add(args.generate);
     ensure!(u32::try_from(tokens).is_ok(), "{tokens} tokens are more than a trace can count; ask for fewer");

@@ -5,6 +5,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
+use super::kernels::{AttendOne, attend_one};
 use crate::cache::bounded::LayerCache;
 
 /// Queries attended at once unless told otherwise.
@@ -47,6 +48,9 @@ impl Attend<'_> {
     /// When shapes do not fit or memory runs out.
     pub fn run(&self, queries: &Tensor) -> Result<Attended> {
         let (query_heads, tokens, _) = queries.dims3()?;
+        if tokens == 1 {
+            return self.one(queries);
+        }
         let queries = (queries * self.scale)?;
         let row_bytes = query_heads * self.cache.columns() * size_of::<f32>();
         let block_size = self.block.min(score_bytes(queries.device()) / row_bytes.max(1)).max(1).min(tokens.max(1));
@@ -66,6 +70,21 @@ impl Attend<'_> {
         // (query_heads, tokens, head_dim) -> (tokens, query_heads * head_dim)
         let output = output.transpose(0, 1)?.reshape((tokens, query_heads * output.dim(2)?))?;
         Ok(Attended { output, received })
+    }
+
+    /// The newest token alone. Its weights are worked out apart, so that recording them changes no bit of the result.
+    fn one(&self, queries: &Tensor) -> Result<Attended> {
+        let (keys, values) = self.cache.view(self.cache.columns())?;
+        let cache = AttendOne {
+            scale: self.scale,
+            packed: self.cache.packed(),
+            survivors: self.cache.survivors(),
+            uneven: self.cache.uneven(),
+        };
+        let output = attend_one(cache, &queries.squeeze(1)?.contiguous()?, &keys, &values)?;
+        let received =
+            if self.record { self.block(&(queries * self.scale)?, self.cache.columns() - 1, None)?.1 } else { None };
+        Ok(Attended { output: output.reshape((1, ()))?, received })
     }
 
     /// One block of queries, the first of which stands in column `first`.

@@ -20,6 +20,7 @@ use super::config::{Architecture, ModelConfig};
 use super::error::ModelError;
 use super::gate::{GateInput, RetentionGate, log_sigmoid};
 use super::gate_config::GateKind;
+use super::kernels::{HeadLayout, arrange_heads, swiglu};
 use super::linear::Projection;
 use super::rotary::{RotaryEmbedding, Rotation};
 use super::weights::TensorSource;
@@ -44,8 +45,8 @@ struct Layer {
     input_norm: Tensor,
     qkv: Projection,
     out: Projection,
-    query_norm: Option<Tensor>,
-    key_norm: Option<Tensor>,
+    /// `(2, head_dim)`: of queries and of keys.
+    head_norms: Option<Tensor>,
     gate: Option<RetentionGate>,
     mlp_norm: Tensor,
     gate_up: Projection,
@@ -240,20 +241,14 @@ impl Decoder {
 
     /// Projections of `normed`, side by side, and the heads made of them.
     fn project(&self, layer: &Layer, normed: &Tensor, rotation: &Rotation) -> Result<(Tensor, Heads)> {
-        let ModelConfig { query_heads, kv_heads, .. } = self.config;
+        let ModelConfig { query_heads, kv_heads, head_dim, norm_eps, .. } = self.config;
         let qkv = layer.qkv.forward(normed)?;
-        let heads = |first: usize, count: usize| self.heads_of(&qkv, first, count);
-        let side_by_side = |xs: Tensor, norm: &Option<Tensor>| {
-            let xs = match norm {
-                Some(weight) => self.norm(&xs, weight)?,
-                None => xs,
-            };
-            xs.transpose(0, 1)?.contiguous() // (heads, tokens, head_dim)
-        };
+        let layout = HeadLayout { query_heads, kv_heads, head_dim, norm_eps };
+        let heads = arrange_heads(layout, &qkv, rotation.cos(), rotation.sin(), layer.head_norms.as_ref())?;
         let made = Heads {
-            queries: rotation.apply(&side_by_side(heads(0, query_heads)?, &layer.query_norm)?)?,
-            keys: rotation.apply(&side_by_side(heads(query_heads, kv_heads)?, &layer.key_norm)?)?,
-            values: side_by_side(heads(query_heads + kv_heads, kv_heads)?, &None)?,
+            queries: heads.narrow(0, 0, query_heads)?,
+            keys: heads.narrow(0, query_heads, kv_heads)?,
+            values: heads.narrow(0, query_heads + kv_heads, kv_heads)?,
         };
         Ok((qkv, made))
     }
@@ -305,9 +300,7 @@ impl Decoder {
 
     fn mlp_block(&self, layer: &Layer, hidden: &Tensor) -> Result<Tensor> {
         let inner = layer.gate_up.forward(&self.norm(hidden, &layer.mlp_norm)?)?;
-        let width = self.config.intermediate;
-        let gated = (inner.narrow(1, 0, width)?.silu()? * inner.narrow(1, width, width)?)?;
-        layer.down.forward(&gated)
+        layer.down.forward(&swiglu(&inner)?)
     }
 
     /// Brings one small tensor per layer to the host in one copy, as `(layers * kv_heads, tokens)`.
@@ -402,13 +395,15 @@ impl Layer {
         } else {
             &[("mlp.gate_proj", inner), ("mlp.up_proj", inner)]
         };
-        let head_norm = |name: &str| config.qk_norm.then(|| vector(name, head_dim)).transpose();
+        let head_norms = || -> std::result::Result<Tensor, ModelError> {
+            let (queries, keys) = (vector("self_attn.q_norm", head_dim)?, vector("self_attn.k_norm", head_dim)?);
+            Ok(Tensor::stack(&[queries, keys], 0)?)
+        };
         Ok(Self {
             input_norm: vector("input_layernorm", hidden)?,
             qkv: stacked(qkv, hidden, config.attention_bias)?,
             out: stacked(&[("self_attn.o_proj", hidden)], query_rows, config.attention_bias)?,
-            query_norm: head_norm("self_attn.q_norm")?,
-            key_norm: head_norm("self_attn.k_norm")?,
+            head_norms: config.qk_norm.then(head_norms).transpose()?,
             gate,
             mlp_norm: vector("post_attention_layernorm", hidden)?,
             gate_up: stacked(gate_up, hidden, config.mlp_bias)?,

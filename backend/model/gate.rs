@@ -8,6 +8,7 @@ use candle_core::{DType, Device, Module, Result, Tensor};
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::gate_config::{GateConfig, GateKind};
+use super::kernels::gate_tail;
 use super::linear::Projection;
 use super::weights::first_non_finite_of;
 
@@ -56,6 +57,22 @@ impl RetentionGate {
     /// # Errors
     /// When the input's width is not the gate's.
     pub fn logits(&self, input: &Tensor) -> Result<Tensor> {
+        let Body::Mlp { up, middle, down } = &self.body else { return self.differentiable_logits(input) };
+        let (inner, last) = match middle {
+            Some(middle) => (up.forward(input)?.silu()?, middle),
+            None => (input.clone(), up),
+        };
+        match last.bias() {
+            Some(bias) => gate_tail(&last.product(&inner)?, bias, down.weight(), &self.bias),
+            None => self.differentiable_logits(input),
+        }
+    }
+
+    /// [`RetentionGate::logits`], from operations that know their gradients.
+    ///
+    /// # Errors
+    /// As [`RetentionGate::logits`].
+    pub fn differentiable_logits(&self, input: &Tensor) -> Result<Tensor> {
         let out = match &self.body {
             Body::Mlp { up, middle, down } => {
                 let mut inner = up.forward(input)?.silu()?;

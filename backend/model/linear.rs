@@ -49,6 +49,24 @@ impl Projection {
         Ok(Self { weight, bias: join(biases)? })
     }
 
+    /// `x W^T`, without the bias.
+    ///
+    /// # Errors
+    /// When shapes do not fit or memory runs out.
+    pub fn product(&self, xs: &Tensor) -> Result<Tensor> {
+        xs.matmul(&self.weight.t()?)
+    }
+
+    /// `(out, in)`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// `(out)`.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
     /// The gradient of the input, `(tokens, in)`, from that of the result, `(tokens, out)`.
     pub(crate) fn pull(&self, gradient: &Tensor) -> Result<Tensor> {
         gradient.matmul(&self.weight)
@@ -58,7 +76,7 @@ impl Projection {
 impl Module for Projection {
     /// `xs`: `(tokens, in)`; returns `(tokens, out)`.
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        let product = xs.matmul(&self.weight.t()?)?;
+        let product = self.product(xs)?;
         match &self.bias {
             Some(bias) => product.broadcast_add(bias),
             None => Ok(product),

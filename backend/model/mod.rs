@@ -9,6 +9,7 @@ pub mod error;
 pub mod gate;
 pub mod gate_config;
 pub mod hub;
+pub mod kernels;
 pub mod linear;
 pub mod load;
 pub mod place;

@@ -95,6 +95,16 @@ pub struct Rotation {
 }
 
 impl Rotation {
+    /// Cosines, `(tokens, rotary_dim / 2)`.
+    pub fn cos(&self) -> &Tensor {
+        &self.cos
+    }
+
+    /// Sines, `(tokens, rotary_dim / 2)`.
+    pub fn sin(&self) -> &Tensor {
+        &self.sin
+    }
+
     /// Rotates `xs`: `(heads, tokens, head_dim)`, contiguous. Dimensions past `rotary_dim` pass through.
     ///
     /// # Errors

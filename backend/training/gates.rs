@@ -129,7 +129,7 @@ impl TrainableGates {
     /// # Errors
     /// When shapes do not fit or memory runs out.
     pub(crate) fn retention(&self, layer: usize, input: &LayerInput) -> Result<Retention> {
-        let logits = self.layers[layer].logits(&self.input_of(input)?.detach())?.detach();
+        let logits = self.layers[layer].differentiable_logits(&self.input_of(input)?.detach())?.detach();
         match self.dtype {
             DType::F64 => self.retention_of::<f64>(&logits),
             _ => self.retention_of::<f32>(&logits),
@@ -167,7 +167,7 @@ impl TrainableGates {
     ) -> Result<Tensor> {
         let upstream = (gradient.t()?.contiguous()? * &retention.slope)?;
         let input = Var::from_tensor(&self.input_of(input)?)?;
-        let logits = self.layers[layer].logits(input.as_tensor())?;
+        let logits = self.layers[layer].differentiable_logits(input.as_tensor())?;
         let mut store: GradStore = (logits * upstream)?.sum_all()?.backward()?;
         for (variable, into) in self.variables.iter().zip(into.iter_mut()) {
             if let Some(gradient) = store.remove(variable) {

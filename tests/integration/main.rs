@@ -20,6 +20,7 @@ mod hub;
 mod hub_runs;
 mod hub_server;
 mod interruptions;
+mod kernels;
 mod ledger;
 mod parity;
 mod policies;

@@ -81,14 +81,14 @@ impl Decoder {
         let back = rotation.inverse()?;
         let (query_heads, kv_heads) = (self.config.query_heads, self.config.kv_heads);
         let rows = |xs: &Tensor| xs.to_dtype(self.dtype)?.transpose(0, 1)?.contiguous(); // (tokens, heads, head_dim)
-        let normed_back = |gradient: Tensor, first: usize, count: usize, weight: &Option<Tensor>| match weight {
-            Some(weight) => self.pull_norm(&self.heads_of(&input.qkv, first, count)?, weight, &gradient),
+        let normed_back = |gradient: Tensor, first: usize, count: usize, which: usize| match &layer.head_norms {
+            Some(weights) => self.pull_norm(&self.heads_of(&input.qkv, first, count)?, &weights.get(which)?, &gradient),
             None => Ok(gradient),
         };
         let queries = rows(&back.apply(&gradient.queries.to_dtype(self.dtype)?.contiguous()?)?)?;
         let keys = rows(&back.apply(&gradient.keys.to_dtype(self.dtype)?.contiguous()?)?)?;
-        let queries = normed_back(queries, 0, query_heads, &layer.query_norm)?;
-        let keys = normed_back(keys, query_heads, kv_heads, &layer.key_norm)?;
+        let queries = normed_back(queries, 0, query_heads, 0)?;
+        let keys = normed_back(keys, query_heads, kv_heads, 1)?;
         let qkv = Tensor::cat(&[queries, keys, rows(&gradient.values)?], 1)?.flatten_from(1)?;
         let mut normed = layer.qkv.pull(&qkv)?;
         if let Some(direct) = gradient.normed {

@@ -9,6 +9,7 @@ and numpy. Everything is seeded; sums over threads make runs on different machin
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -119,10 +120,8 @@ class Rows:
             weights += [0.0] * len(start) + [weight] * len(content) + [0.0] * len(newline)
         order = np.random.default_rng(round_ + self.seed).permutation(len(rows))
         for index in order:
-            ids, weights = rows[index]
             length = self.length + 1
-            yield (np.pad(ids[:length], (0, max(0, length - len(ids)))),
-                   np.pad(weights[:length], (0, max(0, length - len(weights)))))
+            yield tuple(np.pad(row[:length], (0, max(0, length - len(row)))) for row in rows[index])
 
 
 class Block(torch.nn.Module):
@@ -140,7 +139,7 @@ class Block(torch.nn.Module):
         inner = c["intermediate_size"]
         self.gate_proj, self.up_proj, self.down_proj = linear(hidden, inner), linear(hidden, inner), linear(inner, hidden)
 
-    def forward(self, x, cos, sin):
+    def forward(self, x, cos, sin, priced):
         batch, length, _ = x.shape
         dim, groups = self.c["head_dim"], self.c["num_attention_heads"] // self.c["num_key_value_heads"]
         h = self.input_layernorm(x)
@@ -149,11 +148,14 @@ class Block(torch.nn.Module):
         k = rotate(self.k_norm(heads(self.k_proj(h))), cos, sin)
         v = heads(self.v_proj(h))
         k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-        # One more channel, 1 at the first token and 0 elsewhere, comes out as the attention that the first token gets.
-        first = (torch.arange(length) == 0).to(v.dtype)[None, None, :, None].expand(*v.shape[:3], 1)
-        q, k, v = F.pad(q, (0, 8)), F.pad(k, (0, 8)), F.pad(torch.cat([v, first], -1), (0, 7))
+        read = torch.full((), math.nan)
+        if priced:
+            # One more channel, 1 at the first token and 0 elsewhere, comes out as the attention that the first token gets.
+            first = (torch.arange(length) == 0).to(v.dtype)[None, None, :, None].expand(*v.shape[:3], 1)
+            q, k, v = F.pad(q, (0, 8)), F.pad(k, (0, 8)), F.pad(torch.cat([v, first], -1), (0, 7))
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=dim**-0.5)
-        read = 1 - y[..., dim].float().mean()
+        if priced:
+            read = 1 - y[..., dim].float().mean()
         x = x + self.o_proj(y[..., :dim].transpose(1, 2).reshape(batch, length, -1))
         h = self.post_attention_layernorm(x)
         return x + self.down_proj(F.silu(self.gate_proj(h)) * self.up_proj(h)), read
@@ -179,14 +181,14 @@ class Model(torch.nn.Module):
                 scale = 0.02 if "embed" in name else 0.5 / math.sqrt(weight.shape[1])
                 torch.nn.init.normal_(weight, std=scale / math.sqrt(2 * len(self.layers)) if small else scale)
 
-    def forward(self, ids):
+    def forward(self, ids, priced):
         half = self.c["head_dim"] // 2
         frequencies = self.c["rope_theta"] ** (-torch.arange(half) / half)
         angles = torch.arange(ids.shape[1])[:, None] * frequencies
         cos, sin = angles.cos(), angles.sin()
         x, reads = self.embed_tokens(ids), []
         for layer in self.layers:
-            x, read = layer(x, cos, sin)
+            x, read = layer(x, cos, sin, priced)
             reads.append(read)
         return self.norm(x), torch.stack(reads).mean()
 
@@ -196,13 +198,14 @@ class Model(torch.nn.Module):
         `price` is put on reading: on the attention, mean over heads, that does not rest on the first token. A head with
         nothing to look for then rests there, as the heads of large models do untold.
         """
-        hidden, read = self(ids[:, :-1])
+        hidden, read = self(ids[:, :-1], price > 0)
         logits = hidden @ self.embed_tokens.weight.T
         losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         wanted = weights[:, 1:].flatten()
         answers = wanted == 1.0
         right = (logits.detach().flatten(0, 1).argmax(-1) == ids[:, 1:].flatten()) & answers
-        return ((losses * wanted).sum() / wanted.sum() + price * read, (losses * answers).sum() / answers.sum().clamp(min=1),
+        loss = (losses * wanted).sum() / wanted.sum()
+        return (loss + price * read if price > 0 else loss, (losses * answers).sum() / answers.sum().clamp(min=1),
                 right.sum() / answers.sum().clamp(min=1), read.detach())
 
 
@@ -230,7 +233,7 @@ def orthogonal(matrix, steps=5):
     """Nearly the orthogonal factor, by a quintic Newton-Schulz iteration."""
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix) / (matrix.norm() + 1e-7)
+    x = ((matrix.T if tall else matrix) / (matrix.norm() + 1e-7)).bfloat16()
     for _ in range(steps):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
@@ -253,6 +256,10 @@ def train(args):
     stages = [stage.split(":") for stage in args.stages.split(",")]
     stages = [(int(length), int(steps), float(story), float(price), optimiser) for length, steps, story, price, optimiser in stages]
     total = sum(stage[1] for stage in stages)
+    pieces = []
+    for optimiser, piece in itertools.groupby(stages, lambda stage: stage[4]):
+        piece, begin = list(piece), pieces[-1][1] if pieces else 0
+        pieces += [(begin, begin + sum(stage[1] for stage in piece))] * len(piece)
     step, state = 0, f"{args.out}/state.pt"
     if os.path.exists(state):
         saved = torch.load(state, weights_only=False)
@@ -272,21 +279,20 @@ def train(args):
     first = 0
     for index, (length, steps, story, price, name) in enumerate(stages):
         last = first + steps
+        begin, end = pieces[index]
         if step < last:
             rows = iter(Rows(args, length, story, 10_000_000_000 * index + 1000 * 256 * (step - first)))
             count = max(1, args.step_tokens // length)
             tokens, since, means = 0, time.time(), []
             while step < last:
                 batch = [next(rows) for _ in range(count)]
-                ids = torch.from_numpy(np.stack([ids for ids, _ in batch])).long()
-                weights = torch.from_numpy(np.stack([weights for _, weights in batch])).float()
-                # Constant after a warm-up of each optimiser, down to nothing over the last part.
-                fresh = sum(stage[1] for stage in stages[:index] if stage[4] == name) + step - first
-                rate = min(1.0, (fresh + 1) / 50, (total - step) / (args.decay * total + 1e-9))
+                ids, weights = (torch.from_numpy(np.stack(column)) for column in zip(*batch))
+                # Constant after a warm-up, and down to nothing over the last part of what an optimiser does in one piece.
+                rate = min(1.0, (step - begin + 1) / 50, (end - step) / (args.decay * (end - begin)))
                 for optimiser, highest in optimisers[name]:
                     optimiser.param_groups[0]["lr"] = highest * rate
                 with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-                    loss, answer, right, read = loss_of(ids, weights, price)
+                    loss, answer, right, read = loss_of(ids.long(), weights.float(), price)
                 if not math.isfinite(loss.item()):
                     raise SystemExit(f"the loss is not finite at step {step}; the state saved before it is good")
                 model.zero_grad()
@@ -341,7 +347,7 @@ def main():
                         "1), the price of reading, and muon or adamw for the matrices")
     parser.add_argument("--step-tokens", type=int, default=4096)
     parser.add_argument("--lr", type=float, default=0.02, help="of Muon; a fifth of it for what AdamW trains beside it, a twentieth for AdamW alone")
-    parser.add_argument("--decay", type=float, default=0.25, help="share of all steps over which the rate falls to zero")
+    parser.add_argument("--decay", type=float, default=0.25, help="share of an optimiser's steps over which its rate falls to zero")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--compile", action="store_true")

@@ -1,0 +1,134 @@
+//! The kernels of a decoding step, each against the tensor operations it stands for.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use candle_core::{DType, Device, Module, Result, Tensor};
+use serde::Serialize;
+
+use crate::bench::statistics::Spread;
+use crate::model::config::ModelConfig;
+use crate::model::kernels::{AttendOne, HeadLayout, arrange_heads, attend_one, gate_tail, swiglu};
+use crate::model::linear::Projection;
+
+/// What a step's kernels are given.
+#[derive(Debug, Clone, Copy)]
+pub struct Work<'a> {
+    /// The model whose widths they have.
+    pub config: &'a ModelConfig,
+    /// Inner width of its gates.
+    pub gate_inner: usize,
+    /// Sequences that decode together.
+    pub sequences: usize,
+    /// Entries of every KV head's cache.
+    pub columns: usize,
+    /// Number type.
+    pub dtype: DType,
+    /// Where.
+    pub device: &'a Device,
+}
+
+/// One kernel's times.
+#[derive(Debug, Serialize)]
+pub struct Compared {
+    /// Its name.
+    pub kernel: &'static str,
+    /// Seconds of one call of the kernel.
+    pub kernel_seconds: f64,
+    /// Seconds of the operations it stands for.
+    pub composed_seconds: f64,
+    /// Largest difference of their results, over the largest result.
+    pub difference: f64,
+}
+
+/// Times every kernel `rounds` times `calls` calls, in turn with what it stands for; the medians.
+///
+/// # Errors
+/// When the device fails.
+pub fn compare(work: Work<'_>, calls: usize, rounds: usize) -> Result<Vec<Compared>> {
+    let Work { config, gate_inner, sequences, columns, dtype, device } = work;
+    let ModelConfig { query_heads, kv_heads, head_dim, intermediate, .. } = *config;
+    let numbers = |shape: &[usize]| Tensor::randn(0f32, 1.0, shape, device)?.to_dtype(dtype);
+    let pair =
+        |kernel, fused: &dyn Fn() -> Result<Tensor>, composed: &dyn Fn() -> Result<Tensor>| -> Result<Compared> {
+            let difference = difference(&fused()?, &composed()?)?;
+            let (mut fused_seconds, mut composed_seconds) = (Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                fused_seconds.push(seconds(device, calls, fused)?);
+                composed_seconds.push(seconds(device, calls, composed)?);
+            }
+            let median = |sample| Spread::of(sample).map_or(f64::NAN, |spread| spread.median);
+            let (kernel_seconds, composed_seconds) = (median(fused_seconds), median(composed_seconds));
+            Ok(Compared { kernel, kernel_seconds, composed_seconds, difference })
+        };
+
+    let inner = numbers(&[sequences, 2 * intermediate])?;
+    let halves = || inner.narrow(1, 0, intermediate)?.silu()? * inner.narrow(1, intermediate, intermediate)?;
+
+    let layout = HeadLayout { query_heads, kv_heads, head_dim, norm_eps: config.norm_eps };
+    let heads = query_heads + 2 * kv_heads;
+    let qkv = numbers(&[sequences, heads * head_dim])?;
+    let norms = numbers(&[2, head_dim])?;
+    let (cos, sin) = (numbers(&[sequences, head_dim / 2])?, numbers(&[sequences, head_dim / 2])?);
+    let side_by_side = |first: usize, count: usize, norm: Option<usize>| -> Result<Tensor> {
+        let part = qkv.narrow(1, first * head_dim, count * head_dim)?.reshape((sequences, count, head_dim))?;
+        let Some(which) = norm else { return part.transpose(0, 1)?.contiguous() };
+        let normed = candle_nn::ops::rms_norm(&part.contiguous()?, &norms.get(which)?, config.norm_eps as f32)?;
+        let by_head = normed.transpose(0, 1)?.contiguous()?;
+        candle_nn::rotary_emb::rope(&by_head.unsqueeze(0)?, &cos, &sin)?.squeeze(0)
+    };
+    let arranged = || {
+        let parts = [
+            side_by_side(0, query_heads, Some(0))?,
+            side_by_side(query_heads, kv_heads, Some(1))?,
+            side_by_side(query_heads + kv_heads, kv_heads, None)?,
+        ];
+        Tensor::cat(&parts, 0)
+    };
+
+    let up = numbers(&[sequences, gate_inner])?;
+    let (up_bias, bias) = (numbers(&[gate_inner])?, numbers(&[kv_heads])?);
+    let down = numbers(&[kv_heads, gate_inner])?;
+    let down_product = Projection::new(down.clone(), None);
+    let tail = || down_product.forward(&up.broadcast_add(&up_bias)?.silu()?)?.broadcast_add(&bias);
+
+    // A batch is, to a layer's cache, one sequence of as many more heads.
+    let (all_queries, all_kv) = (sequences * query_heads, sequences * kv_heads);
+    let queries = numbers(&[all_queries, head_dim])?;
+    let room = columns + 16;
+    let (keys, values) = (numbers(&[all_kv, room, head_dim])?, numbers(&[all_kv, room, head_dim])?);
+    let (keys, values) = (keys.narrow(1, 0, columns)?, values.narrow(1, 0, columns)?);
+    let scale = (head_dim as f64).sqrt().recip();
+    let survivors = vec![columns; all_kv];
+    let cache = AttendOne { scale, packed: columns, survivors: &survivors, uneven: None };
+    let attended = || {
+        let folded = (&queries * scale)?.reshape((all_kv, query_heads / kv_heads, head_dim))?;
+        let scores = folded.matmul(&keys.transpose(1, 2)?)?.to_dtype(DType::F32)?;
+        let weights = candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(dtype)?;
+        weights.matmul(&values)?.reshape((all_queries, head_dim))
+    };
+    Ok(vec![
+        pair("swiglu", &|| swiglu(&inner), &halves)?,
+        pair("arrange_heads", &|| arrange_heads(layout, &qkv, &cos, &sin, Some(&norms)), &arranged)?,
+        pair("gate_tail", &|| gate_tail(&up, &up_bias, &down, &bias), &tail)?,
+        pair("attend_one", &|| attend_one(cache, &queries, &keys, &values), &attended)?,
+    ])
+}
+
+/// Seconds of one of `calls` calls in a row.
+fn seconds(device: &Device, calls: usize, call: &dyn Fn() -> Result<Tensor>) -> Result<f64> {
+    device.synchronize()?;
+    let start = Instant::now();
+    for _ in 0..calls {
+        black_box(call()?);
+    }
+    device.synchronize()?;
+    Ok(start.elapsed().as_secs_f64() / calls as f64)
+}
+
+fn difference(a: &Tensor, b: &Tensor) -> Result<f64> {
+    let (a, b) = (a.to_dtype(DType::F32)?, b.to_dtype(DType::F32)?);
+    let largest = |tensor: Tensor| tensor.abs()?.flatten_all()?.max(0)?.to_scalar::<f32>();
+    let size = f64::from(largest(b.clone())?);
+    Ok(f64::from(largest((a - b)?)?) / size.max(f64::MIN_POSITIVE))
+}
