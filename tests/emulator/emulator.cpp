@@ -1,4 +1,5 @@
-// Runs the kernels of backend/model/kernels/kernels.cu on the CPU, one block after the other, each thread of a block a thread.
+// Runs the kernels of backend/model/kernels/kernels.cu on the CPU, one block after the other. The threads of a block take turns: each
+// runs until it waits for others or ends.
 // The test kernels.rs compiles it for a number type (and a head width and group) and talks to it in binary.
 //
 //   emulator KERNEL BLOCKS_X BLOCKS_Y THREADS RESULT ARGUMENT... < numbers > result
@@ -6,15 +7,14 @@
 // RESULT: how many numbers (floats, for attend_part) the result has. ARGUMENTs are the kernel's own in order: r:N for N numbers from the
 // input, f:N for N floats, c:N for N counts, 0 for a null pointer, w for the result, s:N for a size, x:F for a float.
 
-#include <barrier>
+#include <ucontext.h>
+
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
+#include <functional>
 #include <string>
-#include <thread>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -24,26 +24,87 @@
 #define __shared__ static
 #define MINUS_INFINITY (-INFINITY)
 #define LANES(value, distance) exchange(value, distance)
-#define __syncthreads() block_barrier->arrive_and_wait()
+#define __syncthreads() block_barrier.wait()
 
 struct Dim3 {
   unsigned x = 0, y = 0, z = 0;
 };
-static thread_local Dim3 threadIdx, blockIdx;
-static Dim3 blockDim;
+static Dim3 threadIdx, blockIdx, blockDim;
 
-// A thread that returns leaves the barriers, as it does on a GPU.
-static std::unique_ptr<std::barrier<>> block_barrier;
-static std::vector<std::unique_ptr<std::barrier<>>> warp_barriers;
+struct Thread {
+  ucontext_t context;
+  std::vector<char> stack;
+  bool done = false;
+};
+static std::vector<Thread> threads;
+static ucontext_t scheduler;
+static std::function<void()> body;
+
+// Lets another thread run.
+static void yield() {
+  unsigned own = threadIdx.x;
+  swapcontext(&threads[own].context, &scheduler);
+}
+
+// Where threads wait for each other. A thread that returns leaves, as it does on a GPU.
+struct Barrier {
+  unsigned expected = 0, arrived = 0, generation = 0;
+  void release() {
+    arrived = 0;
+    generation++;
+  }
+  void wait() {
+    unsigned mine = generation;
+    if (++arrived == expected) return release();
+    while (generation == mine) yield();
+  }
+  void leave() {
+    if (--expected > 0 && arrived == expected) release();
+  }
+};
+static Barrier block_barrier;
+static std::vector<Barrier> warp_barriers;
 static std::vector<float> lanes;
 
 static float exchange(float value, unsigned distance) {
   unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   lanes[threadIdx.x] = value;
-  warp_barriers[warp]->arrive_and_wait();
+  warp_barriers[warp].wait();
   float other = lanes[warp * 32 + (lane ^ distance)];
-  warp_barriers[warp]->arrive_and_wait();
+  warp_barriers[warp].wait();
   return other;
+}
+
+static void start() {
+  body();
+  unsigned own = threadIdx.x;
+  threads[own].done = true;
+  warp_barriers[own / 32].leave();
+  block_barrier.leave();
+}
+
+// One block: `body` in every thread.
+static void run_block() {
+  block_barrier = {blockDim.x};
+  warp_barriers.assign((blockDim.x + 31) / 32, Barrier{32});
+  threads = std::vector<Thread>(blockDim.x);
+  for (Thread& thread : threads) {
+    thread.stack.resize(1 << 16);
+    getcontext(&thread.context);
+    thread.context.uc_stack.ss_sp = thread.stack.data();
+    thread.context.uc_stack.ss_size = thread.stack.size();
+    thread.context.uc_link = &scheduler;
+    makecontext(&thread.context, start, 0);
+  }
+  for (unsigned running = blockDim.x; running > 0;) {
+    running = 0;
+    for (unsigned thread = 0; thread < blockDim.x; thread++) {
+      if (threads[thread].done) continue;
+      threadIdx = {thread, 0, 0};
+      swapcontext(&scheduler, &threads[thread].context);
+      running += !threads[thread].done;
+    }
+  }
 }
 
 static unsigned __float_as_uint(float x) {
@@ -93,24 +154,15 @@ static void launch(void (*kernel)(Parameters...), const std::vector<Argument>& a
     fprintf(stderr, "the kernel takes %zu arguments, not %zu\n", sizeof...(Parameters), arguments.size());
     exit(1);
   }
+  body = [&] {
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      kernel(static_cast<Parameters>(arguments[I])...);
+    }(std::index_sequence_for<Parameters...>());
+  };
   for (unsigned by = 0; by < y; by++)
     for (unsigned bx = 0; bx < x; bx++) {
-      block_barrier = std::make_unique<std::barrier<>>(blockDim.x);
-      warp_barriers.clear();
-      for (unsigned warp = 0; warp < (blockDim.x + 31) / 32; warp++)
-        warp_barriers.push_back(std::make_unique<std::barrier<>>(32));
-      std::vector<std::thread> threads;
-      for (unsigned thread = 0; thread < blockDim.x; thread++)
-        threads.emplace_back([&, thread] {
-          threadIdx = {thread, 0, 0};
-          blockIdx = {bx, by, 0};
-          [&]<std::size_t... I>(std::index_sequence<I...>) {
-            kernel(static_cast<Parameters>(arguments[I])...);
-          }(std::index_sequence_for<Parameters...>());
-          warp_barriers[thread / 32]->arrive_and_drop();
-          block_barrier->arrive_and_drop();
-        });
-      for (std::thread& thread : threads) thread.join();
+      blockIdx = {bx, by, 0};
+      run_block();
     }
 }
 

@@ -67,6 +67,24 @@ fn the_built_in_model_is_timed_with_its_own_weights() {
 }
 
 #[test]
+fn kernels_agree_with_the_operations_they_stand_for() {
+    let folder = Folder::new();
+    for (dtype, allowed) in [("f32", 1e-5), ("bf16", 2e-2), ("f16", 4e-3)] {
+        let sizes = ["--batch", "3", "--budget", "16", "--buffer", "8", "--rounds", "1"];
+        let report = bench(&folder, &[&["--kernels", "--model", "tiny", "--dtype", dtype], &sizes[..]].concat());
+        let kernels = report["kernels"].as_array().unwrap();
+        let names: Vec<_> = kernels.iter().map(|kernel| kernel["kernel"].as_str().unwrap()).collect();
+        assert_eq!(names, ["swiglu", "arrange_heads", "gate_tail", "attend_one"]);
+        for kernel in kernels {
+            assert!(kernel["difference"].as_f64().unwrap() <= allowed, "{dtype}: {kernel}");
+            assert!(
+                kernel["kernel_seconds"].as_f64().unwrap() > 0.0 && kernel["composed_seconds"].as_f64().unwrap() > 0.0
+            );
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_timed_is_refused() {
     let folder = Folder::new();
     for (args, words) in [
@@ -74,6 +92,8 @@ fn what_cannot_be_timed_is_refused() {
         (vec!["--budget", "0"], vec!["at least 1", "full"]),
         (vec!["--generate", "0"], vec!["--generate 0"]),
         (vec!["--batch", "0"], vec!["--batch 0"]),
+        (vec!["--kernels", "--generate", "5"], vec!["--kernels", "--generate"]),
+        (vec!["--kernels", "--budget", "full", "--context", "0"], vec!["--context 0"]),
         (vec!["--model", "qwen3-8b", "--context", "4000000000", "--budget", "full"], vec!["memory", "cache", "free"]),
     ] {
         folder.refusal(&[vec!["bench", "--device", "cpu"], args].concat(), &words);

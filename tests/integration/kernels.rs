@@ -49,12 +49,12 @@ struct Emulator {
 }
 
 impl Emulator {
-    fn new(dtype: DType, fixed: &[(&str, usize)]) -> Option<Self> {
+    fn new(kernel: &str, dtype: DType, fixed: &[(&str, usize)]) -> Option<Self> {
         let number = TYPES.iter().position(|(known, _)| *known == dtype).unwrap();
         let sizes: Vec<String> = fixed.iter().map(|(_, size)| size.to_string()).collect();
-        let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("emulator-{number}-{}", sizes.join("-")));
+        let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{kernel}-{number}-{}", sizes.join("-")));
         let built = Command::new(std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned()))
-            .args(["-std=c++20", "-O1", "-pthread", "-o"])
+            .args(["-std=c++20", "-O1", "-o"])
             .arg(&program)
             .arg(format!("-DNUMBER={number}"))
             .args(fixed.iter().map(|(name, size)| format!("-D{name}={size}")))
@@ -178,7 +178,7 @@ fn swiglu_is_the_product_of_a_gate_and_its_input() {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     for (dtype, allowed) in TYPES {
         let mut worst = Worst::default();
-        let emulator = Emulator::new(dtype, &[]);
+        let emulator = Emulator::new("swiglu", dtype, &[]);
         for (tokens, width) in [(1, 1), (3, 37), (2, 300)] {
             let inner = numbers(&mut random, dtype, &[tokens, 2 * width]);
             let rows = inner.exact.chunks(2 * width);
@@ -197,7 +197,7 @@ fn heads_are_split_normalised_and_rotated() {
     let mut random = ChaCha8Rng::seed_from_u64(2);
     for (dtype, allowed) in TYPES {
         let mut worst = Worst::default();
-        let emulator = Emulator::new(dtype, &[]);
+        let emulator = Emulator::new("arrange_heads", dtype, &[]);
         // Widths below and beyond a warp; a part of a head rotated; with and without norms.
         for (tokens, query_heads, kv_heads, dim, half, normed) in
             [(1, 4, 2, 8, 4, true), (3, 2, 1, 40, 20, true), (2, 3, 3, 64, 16, false), (5, 4, 2, 96, 48, true)]
@@ -248,7 +248,7 @@ fn a_gates_end_is_bias_silu_product_bias() {
     let mut random = ChaCha8Rng::seed_from_u64(3);
     for (dtype, allowed) in TYPES {
         let mut worst = Worst::default();
-        let emulator = Emulator::new(dtype, &[]);
+        let emulator = Emulator::new("gate_tail", dtype, &[]);
         for (tokens, inner, heads) in [(1, 8, 2), (3, 100, 4), (70, 48, 3)] {
             let up = numbers(&mut random, dtype, &[tokens, inner]);
             let up_bias = numbers(&mut random, dtype, &[inner]);
@@ -281,7 +281,7 @@ fn one_query_of_every_head_attends_to_what_its_head_holds() {
     for (dtype, allowed) in TYPES {
         let mut worst = Worst::default();
         for (kv_heads, group, dim) in [(2, 2, 40), (3, 1, 8), (2, 4, 64)] {
-            let emulator = Emulator::new(dtype, &[("HEAD_DIM", dim), ("GROUP", group)]);
+            let emulator = Emulator::new("attend", dtype, &[("HEAD_DIM", dim), ("GROUP", group)]);
             // Columns in use, those right after the last cut, and per head those of them that it uses.
             for (columns, packed, fewest, splits) in [(1, 0, 0, 1), (9, 6, 0, 2), (150, 140, 50, 3), (150, 130, 130, 1)]
             {

@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# Makes the built-in model from nothing: tokenizer, base weights, gates, and the tables of docs/built-in-model.md.
+# The making of the built-in model: tokenizer, base weights, gates, and the tables of docs/built-in-model.md.
+#
+# The base in the repository grew in other worlds than today's. From nothing, its first 2,000 steps do not lead to a base that
+# answers all families (docs/built-in-model.md, "How it was made"); what comes after them was not run from there.
 #
 #   bash backend/model/builtin/make/make.sh WORK      # WORK keeps the state of every step; run it again to go on
 #
