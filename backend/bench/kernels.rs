@@ -100,7 +100,7 @@ pub fn compare(work: Work<'_>, calls: usize, rounds: usize) -> Result<Vec<Compar
     let (keys, values) = (keys.narrow(1, 0, columns)?, values.narrow(1, 0, columns)?);
     let scale = (head_dim as f64).sqrt().recip();
     let survivors = vec![columns; all_kv];
-    let cache = AttendOne { scale, packed: columns, survivors: &survivors, uneven: None };
+    let cache = AttendOne { scale, packed: columns, survivors: &survivors, uneven: None, received: None };
     let attended = || {
         let folded = (&queries * scale)?.reshape((all_kv, query_heads / kv_heads, head_dim))?;
         let scores = folded.matmul(&keys.transpose(1, 2)?)?.to_dtype(DType::F32)?;

@@ -3,6 +3,8 @@
 //! Memory is O(block x columns): a prompt's T x T scores never exist. Query heads of a group share their KV head's
 //! keys in one product; no key is copied per query head.
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::kernels::{AttendOne, attend_one};
@@ -72,18 +74,27 @@ impl Attend<'_> {
         Ok(Attended { output, received })
     }
 
-    /// The newest token alone. Its weights are worked out apart, so that recording them changes no bit of the result.
+    /// The newest token alone. Recording its weights changes no bit of the result; on a GPU they are worked out apart.
     fn one(&self, queries: &Tensor) -> Result<Attended> {
         let (keys, values) = self.cache.view(self.cache.columns())?;
+        let on_host = queries.device().is_cpu();
+        let room = || Mutex::new(vec![0.0; self.cache.columns()]);
+        let received: Option<Vec<_>> =
+            (self.record && on_host).then(|| self.cache.survivors().iter().map(|_| room()).collect());
         let cache = AttendOne {
             scale: self.scale,
             packed: self.cache.packed(),
             survivors: self.cache.survivors(),
             uneven: self.cache.uneven(),
+            received: received.as_deref(),
         };
         let output = attend_one(cache, &queries.squeeze(1)?.contiguous()?, &keys, &values)?;
-        let received =
-            if self.record { self.block(&(queries * self.scale)?, self.cache.columns() - 1, None)?.1 } else { None };
+        let taken = |head: Mutex<Vec<f32>>| head.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let received = match received {
+            Some(received) => Some(received.into_iter().map(taken).collect()),
+            None if self.record => self.block(&(queries * self.scale)?, self.cache.columns() - 1, None)?.1,
+            None => None,
+        };
         Ok(Attended { output: output.reshape((1, ()))?, received })
     }
 

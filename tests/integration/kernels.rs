@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
@@ -292,6 +293,7 @@ fn one_query_of_every_head_attends_to_what_its_head_holds() {
                 let values = numbers(&mut random, dtype, &[kv_heads, capacity, dim]);
                 let scale = 1.0 / (dim as f64).sqrt();
                 let mut exact = Vec::new();
+                let mut mass = vec![0.0; kv_heads * columns];
                 for query in 0..kv_heads * group {
                     let head = query / group;
                     let row = |buffer: &'_ Numbers, column: usize| {
@@ -309,8 +311,10 @@ fn one_query_of_every_head_attends_to_what_its_head_holds() {
                         sum.iter_mut().zip(row(&values, column)).for_each(|(sum, v)| *sum += weight / total * v);
                     }
                     exact.extend(sum);
+                    used.iter().zip(&weights).for_each(|(c, w)| mass[head * columns + c] += w / total / group as f64);
                 }
-                let cache = AttendOne { scale, packed, survivors: &survivors, uneven: None };
+                let received: Vec<_> = (0..kv_heads).map(|_| Mutex::new(vec![0.0; columns])).collect();
+                let cache = AttendOne { scale, packed, survivors: &survivors, uneven: None, received: Some(&received) };
                 let view = |buffer: &Numbers| buffer.tensor.narrow(1, 0, columns).unwrap();
                 let host = attend_one(cache, &queries.tensor, &view(&keys), &view(&values)).unwrap();
                 let gpu = emulator.as_ref().map(|e| {
@@ -327,6 +331,9 @@ fn one_query_of_every_head_attends_to_what_its_head_holds() {
                     e.numbers("attend_whole", [kv_heads * group, 1], 128, kv_heads * group * dim, &call)
                 });
                 worst.see(&exact, &host, gpu);
+                let received: Vec<f64> =
+                    received.iter().flat_map(|head| head.lock().unwrap().clone()).map(f64::from).collect();
+                assert!(off(&received, &mass) < 1e-6, "what columns received is off by {:e}", off(&received, &mass));
             }
         }
         worst.hold("attend_one", (dtype, allowed));

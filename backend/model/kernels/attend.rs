@@ -1,5 +1,7 @@
 //! Attention of one new token of every head over a bounded cache.
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -19,6 +21,8 @@ pub struct AttendOne<'a> {
     pub survivors: &'a [usize],
     /// The same as u32 where the keys are, when they are on a GPU and the numbers differ.
     pub uneven: Option<&'a Tensor>,
+    /// Per KV head, where to put what each column received: the mean of its weights over the group. On the host only.
+    pub received: Option<&'a [Mutex<Vec<f32>>]>,
 }
 
 /// Attends without weights being kept: every key and value is read once for all query heads of its group.
@@ -33,7 +37,11 @@ pub struct AttendOne<'a> {
 pub fn attend_one(cache: AttendOne<'_>, queries: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
     let (query_heads, head_dim) = queries.dims2()?;
     let (kv_heads, columns, width) = keys.dims3()?;
-    let fits = kv_heads > 0 && query_heads % kv_heads == 0 && width == head_dim && cache.survivors.len() == kv_heads;
+    let told = cache.received.is_none_or(|received| {
+        received.len() == kv_heads && received.iter().all(|head| head.lock().is_ok_and(|head| head.len() == columns))
+    });
+    let fits =
+        told && kv_heads > 0 && query_heads % kv_heads == 0 && width == head_dim && cache.survivors.len() == kv_heads;
     if !fits || values.dims() != keys.dims() || columns == 0 {
         candle_core::bail!("queries {:?} do not fit keys {:?}", queries.dims(), keys.dims());
     }
@@ -83,6 +91,13 @@ impl Attention<'_> {
             logits.iter_mut().for_each(|logit| *logit = (*logit - most).quick_exp());
             let total = sum(logits);
             logits.iter_mut().for_each(|weight| *weight /= total);
+        }
+        if let Some(received) = self.cache.received.and_then(|received| received.get(head)) {
+            let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
+            for (place, &column) in columns.iter().enumerate() {
+                let weights = (0..group).map(|query| logits[query * columns.len() + place].as_f64());
+                received[column] = (weights.sum::<f64>() / group as f64) as f32;
+            }
         }
         for (place, &column) in columns.iter().enumerate() {
             wide.iter_mut().zip(&values[column * dim..][..dim]).for_each(|(wide, x)| *wide = x.widen());
