@@ -19,6 +19,7 @@ RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps --document-private-items
 step "tests"
 cargo test --no-default-features --lib
 cargo test
+command -v "${CXX:-c++}" >/dev/null || echo "skipped: no ${CXX:-c++}, so the GPU's kernels were not run thread by thread; install a C++ compiler"
 
 step "front end"
 if command -v npm >/dev/null; then
