@@ -50,8 +50,8 @@ pub fn compare(work: Work<'_>, calls: usize, rounds: usize) -> Result<Vec<Compar
     let ModelConfig { query_heads, kv_heads, head_dim, intermediate, .. } = *config;
     let numbers = |shape: &[usize]| Tensor::randn(0f32, 1.0, shape, device)?.to_dtype(dtype);
     let pair =
-        |kernel, fused: &dyn Fn() -> Result<Tensor>, composed: &dyn Fn() -> Result<Tensor>| -> Result<Compared> {
-            let difference = difference(&fused()?, &composed()?)?;
+        |kernel, fused: &dyn Fn() -> Result<Tensor>, composed: &dyn Fn() -> Result<Vec<Tensor>>| -> Result<Compared> {
+            let difference = difference(&fused()?, &Tensor::cat(&composed()?, 0)?)?;
             let (mut fused_seconds, mut composed_seconds) = (Vec::new(), Vec::new());
             for _ in 0..rounds {
                 fused_seconds.push(seconds(device, calls, fused)?);
@@ -63,7 +63,8 @@ pub fn compare(work: Work<'_>, calls: usize, rounds: usize) -> Result<Vec<Compar
         };
 
     let inner = numbers(&[sequences, 2 * intermediate])?;
-    let halves = || inner.narrow(1, 0, intermediate)?.silu()? * inner.narrow(1, intermediate, intermediate)?;
+    let halves =
+        || Ok(vec![(inner.narrow(1, 0, intermediate)?.silu()? * inner.narrow(1, intermediate, intermediate)?)?]);
 
     let layout = HeadLayout { query_heads, kv_heads, head_dim, norm_eps: config.norm_eps };
     let heads = query_heads + 2 * kv_heads;
@@ -78,19 +79,18 @@ pub fn compare(work: Work<'_>, calls: usize, rounds: usize) -> Result<Vec<Compar
         candle_nn::rotary_emb::rope(&by_head.unsqueeze(0)?, &cos, &sin)?.squeeze(0)
     };
     let arranged = || {
-        let parts = [
+        Ok(vec![
             side_by_side(0, query_heads, Some(0))?,
             side_by_side(query_heads, kv_heads, Some(1))?,
             side_by_side(query_heads + kv_heads, kv_heads, None)?,
-        ];
-        Tensor::cat(&parts, 0)
+        ])
     };
 
     let up = numbers(&[sequences, gate_inner])?;
     let (up_bias, bias) = (numbers(&[gate_inner])?, numbers(&[kv_heads])?);
     let down = numbers(&[kv_heads, gate_inner])?;
     let down_product = Projection::new(down.clone(), None);
-    let tail = || down_product.forward(&up.broadcast_add(&up_bias)?.silu()?)?.broadcast_add(&bias);
+    let tail = || Ok(vec![down_product.forward(&up.broadcast_add(&up_bias)?.silu()?)?.broadcast_add(&bias)?]);
 
     // A batch is, to a layer's cache, one sequence of as many more heads.
     let (all_queries, all_kv) = (sequences * query_heads, sequences * kv_heads);
@@ -105,7 +105,7 @@ pub fn compare(work: Work<'_>, calls: usize, rounds: usize) -> Result<Vec<Compar
         let folded = (&queries * scale)?.reshape((all_kv, query_heads / kv_heads, head_dim))?;
         let scores = folded.matmul(&keys.transpose(1, 2)?)?.to_dtype(DType::F32)?;
         let weights = candle_nn::ops::softmax_last_dim(&scores)?.to_dtype(dtype)?;
-        weights.matmul(&values)?.reshape((all_queries, head_dim))
+        Ok(vec![weights.matmul(&values)?.reshape((all_queries, head_dim))?])
     };
     Ok(vec![
         pair("swiglu", &|| swiglu(&inner), &halves)?,
@@ -116,7 +116,7 @@ pub fn compare(work: Work<'_>, calls: usize, rounds: usize) -> Result<Vec<Compar
 }
 
 /// Seconds of one of `calls` calls in a row.
-fn seconds(device: &Device, calls: usize, call: &dyn Fn() -> Result<Tensor>) -> Result<f64> {
+fn seconds<T>(device: &Device, calls: usize, call: &dyn Fn() -> Result<T>) -> Result<f64> {
     device.synchronize()?;
     let start = Instant::now();
     for _ in 0..calls {

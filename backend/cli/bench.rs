@@ -83,7 +83,7 @@ pub struct BenchArgs {
     #[arg(long, help_heading = "Output")]
     json: bool,
     /// Time the kernels of a step alone, each against the tensor operations it stands for; nothing is generated
-    #[arg(long, help_heading = "Output", conflicts_with_all = ["generate", "prefill_chunk", "policy", "record"])]
+    #[arg(long, help_heading = "Output", conflicts_with_all = ["generate", "prefill_chunk", "seed", "policy", "record"])]
     kernels: bool,
 }
 

@@ -82,7 +82,7 @@ impl Emulator {
         output.stdout
     }
 
-    /// A kernel that makes `count` numbers. An argument `r` takes the next of `operands`.
+    /// A kernel that makes `count` numbers.
     fn numbers(
         &self,
         kernel: &str,

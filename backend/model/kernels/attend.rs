@@ -3,10 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Result, Shape, Tensor};
-use rayon::prelude::*;
 
 use super::number::{Number, Wide};
-use super::{Kernel, Operand, PARALLEL, Planes, run};
+use super::{Kernel, Operand, Planes, fill_chunks, run};
 use crate::model::real::{Real, dot, sum};
 
 /// What attention needs to know of a cache whose heads may hold different numbers of entries; see
@@ -123,15 +122,11 @@ impl Kernel for Attention<'_> {
         let queries = queries.contiguous()?;
         let group = self.query_heads / self.kv_heads * self.head_dim;
         let mut made = vec![T::zero(); queries.len()];
-        let head = |(head, (made, queries)): (usize, (&mut [T], &[T]))| {
+        fill_chunks(&mut made, group, self.kv_heads * self.columns * group, |head, made| {
+            let queries = &queries[head * group..][..group];
             let (keys, values) = (&keys.data[key_planes.plane(head)], &values.data[value_planes.plane(head)]);
             self.head(head, queries, keys, values, made);
-        };
-        if self.kv_heads * self.columns * group < PARALLEL {
-            made.chunks_mut(group).zip(queries.chunks(group)).enumerate().for_each(head);
-        } else {
-            made.par_chunks_mut(group).zip(queries.par_chunks(group)).enumerate().for_each(head);
-        }
+        });
         Ok((made, self.shape()))
     }
 

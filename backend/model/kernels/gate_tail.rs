@@ -1,10 +1,9 @@
 //! The end of a retention gate: bias, SiLU, the small product, bias.
 
 use candle_core::{Result, Shape, Tensor};
-use rayon::prelude::*;
 
 use super::number::{Number, Wide, silu};
-use super::{Kernel, Operand, PARALLEL, run};
+use super::{Kernel, Operand, fill_chunks, run};
 use crate::model::real::dot;
 
 /// `down silu(up + up_bias) + bias`, for the product `up` of a gate's first matrix.
@@ -48,17 +47,13 @@ impl Kernel for GateTail<'_> {
         let [up, up_bias, down, bias] = numbers[..] else { candle_core::bail!("a gate's end has four operands") };
         let down: Vec<Wide<T>> = down.iter().map(|x| x.widen()).collect();
         let mut made = vec![T::zero(); self.tokens * self.heads];
-        let row = |(made, up): (&mut [T], &[T])| {
+        fill_chunks(&mut made, self.heads, up.len(), |token, made| {
+            let up = &up[token * self.inner..][..self.inner];
             let inner: Vec<_> = up.iter().zip(up_bias).map(|(x, bias)| silu(x.widen() + bias.widen())).collect();
             for ((made, weights), bias) in made.iter_mut().zip(down.chunks_exact(self.inner)).zip(bias) {
                 *made = T::narrow(dot(weights, &inner) + bias.widen());
             }
-        };
-        if up.len() < PARALLEL {
-            made.chunks_mut(self.heads).zip(up.chunks(self.inner)).for_each(row);
-        } else {
-            made.par_chunks_mut(self.heads).zip(up.par_chunks(self.inner)).for_each(row);
-        }
+        });
         Ok((made, (self.tokens, self.heads).into()))
     }
 

@@ -1,10 +1,9 @@
 //! From a layer's stacked projections to its heads: split, normalised, rotated, side by side.
 
 use candle_core::{Result, Shape, Tensor};
-use rayon::prelude::*;
 
 use super::number::{Number, Wide, inverse_root};
-use super::{Kernel, Operand, PARALLEL, run};
+use super::{Kernel, Operand, fill_chunks, run};
 use crate::model::real::{Real, dot};
 
 /// How the rows of a stacked projection are laid out: queries, keys, values.
@@ -86,7 +85,8 @@ impl Kernel for Arrange<'_> {
         let norms = operands.get(3).map(Operand::contiguous).transpose()?;
         let mut made = vec![T::zero(); qkv.len()];
         let width = self.heads() * head_dim;
-        let whole = |(head, made): (usize, &mut [T])| {
+        let work = made.len();
+        fill_chunks(&mut made, self.tokens * head_dim, work, |head, made| {
             let rows = qkv.chunks_exact(width).map(|row| &row[head * head_dim..][..head_dim]);
             if head >= query_heads + kv_heads {
                 made.chunks_exact_mut(head_dim).zip(rows).for_each(|(made, row)| made.copy_from_slice(row));
@@ -109,13 +109,7 @@ impl Kernel for Arrange<'_> {
                 }
                 made.iter_mut().zip(&wide).for_each(|(made, &wide)| *made = T::narrow(wide));
             }
-        };
-        let plane = (self.tokens * head_dim).max(1);
-        if made.len() < PARALLEL {
-            made.chunks_mut(plane).enumerate().for_each(whole);
-        } else {
-            made.par_chunks_mut(plane).enumerate().for_each(whole);
-        }
+        });
         Ok((made, self.shape()))
     }
 

@@ -2,7 +2,7 @@
 // NUMBER is 0 for float, 1 for bfloat16, 2 for half. Where a kernel needs them, HEAD_DIM and GROUP (query heads of a KV head)
 // are known to the compiler. No header is included, since a machine with a driver alone has none.
 //
-// A test compiles this file for the CPU too (EMULATED), with a block's threads as threads.
+// A test compiles this file for the CPU too (EMULATED), where the threads of a block take turns.
 
 #ifndef EMULATED
 #define LANES(value, distance) __shfl_xor_sync(0xffffffffu, value, distance)

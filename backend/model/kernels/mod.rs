@@ -18,6 +18,7 @@ pub use heads::{HeadLayout, arrange_heads};
 pub use swiglu::swiglu;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor};
+use rayon::prelude::*;
 
 use number::Number;
 
@@ -82,6 +83,17 @@ impl Planes {
     fn plane(&self, index: usize) -> std::ops::Range<usize> {
         let start = self.start + index * self.stride;
         start..start + self.rows * self.width
+    }
+}
+
+/// Gives every chunk of `width` numbers to `fill`, with its index; on several threads when there are `work` numbers or
+/// more to compute with that make it worth it.
+fn fill_chunks<T: Number>(made: &mut [T], width: usize, work: usize, fill: impl Fn(usize, &mut [T]) + Send + Sync) {
+    let width = width.max(1);
+    if work < PARALLEL {
+        made.chunks_mut(width).enumerate().for_each(|(index, chunk)| fill(index, chunk));
+    } else {
+        made.par_chunks_mut(width).enumerate().for_each(|(index, chunk)| fill(index, chunk));
     }
 }
 

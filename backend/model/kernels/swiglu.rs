@@ -1,10 +1,9 @@
 //! The inner product of an MLP: `silu(a) * b`.
 
-use candle_core::{D, Result, Shape, Tensor};
-use rayon::prelude::*;
+use candle_core::{Result, Shape, Tensor};
 
 use super::number::{Number, silu};
-use super::{Kernel, Operand, PARALLEL, run};
+use super::{Kernel, Operand, fill_chunks, run};
 
 /// `silu(a) * b` for rows that hold `a` and `b` side by side.
 ///
@@ -19,7 +18,7 @@ pub fn swiglu(inner: &Tensor) -> Result<Tensor> {
     if both % 2 != 0 {
         candle_core::bail!("two halves of {both} numbers differ");
     }
-    run(&Swiglu { tokens, width: inner.dim(D::Minus1)? / 2 }, inner)
+    run(&Swiglu { tokens, width: both / 2 }, inner)
 }
 
 struct Swiglu {
@@ -37,18 +36,13 @@ impl Kernel for Swiglu {
     fn host<T: Number>(&self, operands: &[Operand<'_, T>]) -> Result<(Vec<T>, Shape)> {
         let inner = operands[0].contiguous()?;
         let mut made = vec![T::zero(); self.tokens * self.width];
-        let row = |(made, inner): (&mut [T], &[T])| {
-            let (gates, ups) = inner.split_at(inner.len() / 2);
+        let work = made.len();
+        fill_chunks(&mut made, self.width, work, |token, made| {
+            let (gates, ups) = inner[2 * token * self.width..][..2 * self.width].split_at(self.width);
             for ((made, gate), up) in made.iter_mut().zip(gates).zip(ups) {
                 *made = T::narrow(silu(gate.widen()) * up.widen());
             }
-        };
-        let width = self.width.max(1);
-        if made.len() < PARALLEL {
-            made.chunks_mut(width).zip(inner.chunks(2 * width)).for_each(row);
-        } else {
-            made.par_chunks_mut(width).zip(inner.par_chunks(2 * width)).for_each(row);
-        }
+        });
         Ok((made, (self.tokens, self.width).into()))
     }
 
