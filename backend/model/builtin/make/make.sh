@@ -13,12 +13,12 @@ work=${1:?name a folder for the work}
 program=target/release/trimkv-trace
 here=backend/model/builtin/make
 
-# The stages that the weights in the repository went through: tokens of a document, steps, weight of its story, price of
-# reading, optimiser of the matrices. The price makes the sink; it is gone for the last 550 steps, and the sink stays. The rate
-# falls to nothing at the end of each optimiser's steps.
-stages=256:1400:0.1:0:muon,256:600:0.3:0:muon,512:1550:0.3:0:muon,512:350:0.2:0:muon,1024:250:0.2:0:muon,2048:70:0.2:0:muon
-stages=$stages,512:350:0.2:0.1:adamw,1024:200:0.2:0.1:adamw,2048:150:0.2:0.1:adamw,4096:60:0.2:0.1:adamw
-stages=$stages,512:200:0.2:0:adamw,2048:100:0.2:0:adamw,1024:100:0.2:0:adamw,512:150:0.2:0:adamw
+# Tokens of a document, steps, weight of its story, weight of naming whom a token's sentence is about, price of reading,
+# optimiser of the matrices. Naming is what makes values be found by the name of their sentence; the price makes the sink, which
+# stays when it is gone. The rate falls to nothing at the end of each optimiser's steps.
+stages=128:500:0.1:0.3:0:muon,256:400:0.2:0.3:0:muon,512:700:0.3:0:0:muon,1024:200:0.2:0:0:muon,2048:80:0.2:0:0:muon
+stages=$stages,512:250:0.2:0:0.1:adamw,1024:120:0.2:0:0.1:adamw,2048:80:0.2:0:0.1:adamw,4096:30:0.2:0:0.1:adamw
+stages=$stages,512:120:0.2:0:0:adamw,2048:60:0.2:0:0:adamw,1024:50:0.2:0:0:adamw,512:80:0.2:0:0:adamw
 
 mkdir -p "$work"
 cargo build --release
@@ -29,7 +29,7 @@ fi
 python="$work/venv/bin/python"
 
 [ -f "$work/state/tokenizer.json" ] || "$python" $here/pretrain.py tokenizer --program $program --out "$work/state"
-"$python" $here/pretrain.py train --program $program --out "$work/state" --stages $stages --decay 0.25 --compile --bf16
+"$python" $here/pretrain.py train --program $program --out "$work/state" --stages $stages --compile --bf16
 "$python" $here/pretrain.py export --out "$work/state" --to "$work/base"
 
 for seed in 1 2 3; do

@@ -1,7 +1,7 @@
 """Trains the built-in model's tokenizer and base weights from generated documents alone.
 
     python pretrain.py tokenizer --program target/release/trimkv-trace --out DIR
-    python pretrain.py train --program target/release/trimkv-trace --out DIR --stages 256:2000:0.1:0:muon,512:1500:0.3:0.1:adamw
+    python pretrain.py train --program target/release/trimkv-trace --out DIR --stages 128:500:0.1:0.3:0:muon,512:1500:0.3:0:0.1:adamw
     python pretrain.py export --out DIR --to backend/model/builtin
 
 `train` saves its whole state and goes on from it, so that stages can be added. Needs torch, tokenizers, safetensors
@@ -124,6 +124,15 @@ class Rows:
             yield tuple(np.pad(row[:length], (0, max(0, length - len(row)))) for row in rows[index])
 
 
+def subjects(tokenizer):
+    """Per token the number of its word among capitalised words, -1 for other tokens; and whether it ends a sentence."""
+    texts = [tokenizer.decode([id], skip_special_tokens=False) for id in range(tokenizer.get_vocab_size())]
+    capitalised = [text.strip() if text.strip().isalpha() and text.strip()[0].isupper() else None for text in texts]
+    numbers = {word: number for number, word in enumerate(sorted(set(filter(None, capitalised))))}
+    ends = [text in SPECIAL or any(end in text for end in ".?\n") for text in texts]
+    return torch.tensor([numbers.get(word, -1) for word in capitalised]), torch.tensor(ends)
+
+
 class Block(torch.nn.Module):
     def __init__(self, c):
         super().__init__()
@@ -169,43 +178,66 @@ def rotate(x, cos, sin):
 class Model(torch.nn.Module):
     """Qwen3, as in the transformers library; tied embedding."""
 
-    def __init__(self, c):
+    # Layers below the probe that must name a token's subject.
+    PROBED = 3
+
+    def __init__(self, c, subject, ends):
         super().__init__()
-        self.c = c
+        self.c, self.subject, self.ends = c, subject, ends
         self.embed_tokens = torch.nn.Embedding(c["vocab_size"], c["hidden_size"])
         self.layers = torch.nn.ModuleList(Block(c) for _ in range(c["num_hidden_layers"]))
         self.norm = torch.nn.RMSNorm(c["hidden_size"], c["rms_norm_eps"])
+        self.probe = torch.nn.Linear(c["hidden_size"], int(subject.max()) + 1, bias=False)
+        # Embeddings start as large as what the layers will add to them, or words drown and are not copied; the last norm makes
+        # up for it in the logits. Larger norms of queries and keys let attention be sharp from the start.
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
                 small = name.endswith(("o_proj.weight", "down_proj.weight"))
-                scale = 0.02 if "embed" in name else 0.5 / math.sqrt(weight.shape[1])
+                scale = 1.0 if "embed" in name else 0.5 / math.sqrt(weight.shape[1])
                 torch.nn.init.normal_(weight, std=scale / math.sqrt(2 * len(self.layers)) if small else scale)
+            elif name.endswith(("q_norm.weight", "k_norm.weight")):
+                torch.nn.init.constant_(weight, 1.4)
+        torch.nn.init.constant_(self.norm.weight, c["hidden_size"] ** -0.5)
 
     def forward(self, ids, priced):
         half = self.c["head_dim"] // 2
         frequencies = self.c["rope_theta"] ** (-torch.arange(half) / half)
         angles = torch.arange(ids.shape[1])[:, None] * frequencies
         cos, sin = angles.cos(), angles.sin()
-        x, reads = self.embed_tokens(ids), []
-        for layer in self.layers:
+        x, reads, middle = self.embed_tokens(ids), [], None
+        for index, layer in enumerate(self.layers):
+            if index == self.PROBED:
+                middle = x
             x, read = layer(x, cos, sin, priced)
             reads.append(read)
-        return self.norm(x), torch.stack(reads).mean()
+        return self.norm(x), torch.stack(reads).mean(), middle
 
-    def loss(self, ids, weights, price):
+    def unnamed(self, ids, middle):
+        """The loss of naming, halfway up, the last capitalised word of a token's sentence: nearly always whom it is about."""
+        number, places = self.subject[ids], torch.arange(ids.shape[1]).expand_as(ids)
+        last = torch.where(number >= 0, places, -1).cummax(1).values
+        end = torch.where(self.ends[ids], places, -1).cummax(1).values
+        wanted = torch.where((last > end) & (number < 0), number.gather(1, last.clamp(min=0)), -100)
+        named = self.probe(F.rms_norm(middle, middle.shape[-1:]))
+        return F.cross_entropy(named.flatten(0, 1), wanted.flatten(), ignore_index=-100)
+
+    def loss(self, ids, weights, naming, price):
         """Weighted mean over the counted tokens, and the plain mean over answers.
 
-        `price` is put on reading: on the attention, mean over heads, that does not rest on the first token. A head with
-        nothing to look for then rests there, as the heads of large models do untold.
+        `naming` weighs the loss of `unnamed`: without it a value is not found by the name of its sentence for thousands of
+        steps. `price` is put on reading: on the attention, mean over heads, that does not rest on the first token. A head
+        with nothing to look for then rests there, as the heads of large models do untold.
         """
-        hidden, read = self(ids[:, :-1], price > 0)
+        hidden, read, middle = self(ids[:, :-1], price > 0)
         logits = hidden @ self.embed_tokens.weight.T
         losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         wanted = weights[:, 1:].flatten()
         answers = wanted == 1.0
         right = (logits.detach().flatten(0, 1).argmax(-1) == ids[:, 1:].flatten()) & answers
         loss = (losses * wanted).sum() / wanted.sum()
-        return (loss + price * read if price > 0 else loss, (losses * answers).sum() / answers.sum().clamp(min=1),
+        loss = loss + price * read if price > 0 else loss
+        loss = loss + naming * self.unnamed(ids[:, :-1], middle) if naming > 0 else loss
+        return (loss, (losses * answers).sum() / answers.sum().clamp(min=1),
                 right.sum() / answers.sum().clamp(min=1), read.detach())
 
 
@@ -241,12 +273,14 @@ def orthogonal(matrix, steps=5):
 
 
 def train(args):
+    from tokenizers import Tokenizer
+
     torch.manual_seed(args.seed)
     with open(f"{args.out}/config.json") as file:
         config = json.load(file)
-    model = Model(config)
-    matrices = [w for n, w in model.named_parameters() if w.dim() == 2 and "embed" not in n]
-    others = [w for n, w in model.named_parameters() if w.dim() != 2 or "embed" in n]
+    model = Model(config, *subjects(Tokenizer.from_file(f"{args.out}/tokenizer.json")))
+    matrices = [w for n, w in model.named_parameters() if w.dim() == 2 and n.startswith("layers.")]
+    others = [w for n, w in model.named_parameters() if w.dim() != 2 or not n.startswith("layers.")]
     adamw = lambda weights, decay: torch.optim.AdamW(weights, betas=(0.9, 0.95), weight_decay=decay)
     # Each optimiser with its rate: matrices under Muon or AdamW, as a stage says, and the rest under AdamW.
     optimisers = {
@@ -254,10 +288,10 @@ def train(args):
         "adamw": [(adamw(matrices, 0.1), args.lr / 20), (adamw(others, 0.0), args.lr / 20)],
     }
     stages = [stage.split(":") for stage in args.stages.split(",")]
-    stages = [(int(length), int(steps), float(story), float(price), optimiser) for length, steps, story, price, optimiser in stages]
+    stages = [(int(length), int(steps), *map(float, weights), optimiser) for length, steps, *weights, optimiser in stages]
     total = sum(stage[1] for stage in stages)
     pieces = []
-    for optimiser, piece in itertools.groupby(stages, lambda stage: stage[4]):
+    for optimiser, piece in itertools.groupby(stages, lambda stage: stage[-1]):
         piece, begin = list(piece), pieces[-1][1] if pieces else 0
         pieces += [(begin, begin + sum(stage[1] for stage in piece))] * len(piece)
     step, state = 0, f"{args.out}/state.pt"
@@ -277,7 +311,7 @@ def train(args):
         os.replace(state + ".tmp", state)
 
     first = 0
-    for index, (length, steps, story, price, name) in enumerate(stages):
+    for index, (length, steps, story, naming, price, name) in enumerate(stages):
         last = first + steps
         begin, end = pieces[index]
         if step < last:
@@ -292,7 +326,7 @@ def train(args):
                 for optimiser, highest in optimisers[name]:
                     optimiser.param_groups[0]["lr"] = highest * rate
                 with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-                    loss, answer, right, read = loss_of(ids.long(), weights.float(), price)
+                    loss, answer, right, read = loss_of(ids.long(), weights.float(), naming, price)
                 if not math.isfinite(loss.item()):
                     raise SystemExit(f"the loss is not finite at step {step}; the state saved before it is good")
                 model.zero_grad()
@@ -322,6 +356,8 @@ def export(args):
     saved = torch.load(f"{args.out}/state.pt", weights_only=False)["model"]
     tensors = {}
     for name, tensor in saved.items():
+        if name.startswith("probe."):
+            continue
         parts = name.split(".")
         if parts[0] == "layers":
             block = "mlp." if parts[2] in ("gate_proj", "up_proj", "down_proj") else "self_attn."
@@ -342,11 +378,12 @@ def main():
     parser.add_argument("--program", default="target/release/trimkv-trace", help="command that generates documents")
     parser.add_argument("--out", required=True, help="folder of the tokenizer and the training state")
     parser.add_argument("--to", help="folder that export writes")
-    parser.add_argument("--stages", default="256:1000:0.1:0:muon",
-                        help="LENGTH:STEPS:STORY:PRICE:OPTIMISER,... with the weight of the stories' tokens (those of answers weigh "
-                        "1), the price of reading, and muon or adamw for the matrices")
+    parser.add_argument("--stages", default="128:500:0.1:0.3:0:muon",
+                        help="LENGTH:STEPS:STORY:NAMING:PRICE:OPTIMISER,... with the weight of the stories' tokens (those of answers "
+                        "weigh 1), the weight of naming whom a token's sentence is about, the price of reading, and muon or adamw "
+                        "for the matrices")
     parser.add_argument("--step-tokens", type=int, default=4096)
-    parser.add_argument("--lr", type=float, default=0.02, help="of Muon; a fifth of it for what AdamW trains beside it, a twentieth for AdamW alone")
+    parser.add_argument("--lr", type=float, default=0.015, help="of Muon; a fifth of it for what AdamW trains beside it, a twentieth for AdamW alone")
     parser.add_argument("--decay", type=float, default=0.25, help="share of an optimiser's steps over which its rate falls to zero")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bf16", action="store_true")
