@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Makes the traces that come with the program, and every picture of README.md and docs/, with the built-in model as it now is.
+# Makes the traces that come with the program, and the pictures of README.md and docs/, with the built-in model as it now is. One
+# picture is of the training of its gates, whose log is not kept: `trimkv-trace figure training GATES` with what make.sh leaves.
 #
 #   bash docs/remake.sh            # then read what README.md, docs/ and the notes below say of them: that is written by hand
 #
 # Needs Node and Chromium, as the browser tests do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-program=${CARGO_TARGET_DIR:-target}/release/trimkv-trace
 cargo build --release
+program=$(realpath "${CARGO_TARGET_DIR:-target}/release/trimkv-trace")
 
 # One head of each kind in traces/long, and the head that holds the facts.
 heads=L2H2,L4H0,L2H3,L4H2
@@ -56,4 +57,4 @@ figure lifeline lifeline traces/long --heads "$facts" --dpi 150
 figure roles roles traces/long --dpi 150
 figure budget budget traces/codes --dpi 150
 
-(cd frontend && { [ -d node_modules ] || npm ci --ignore-scripts --no-audit --no-fund; } && node pictures.mjs "../$program" "$facts")
+(cd frontend && { [ -d node_modules ] || npm ci --ignore-scripts --no-audit --no-fund; } && node bench/pictures.mjs "$program" "$facts")

@@ -5,15 +5,12 @@
 //   node bench/scale.mjs ../target/release/trimkv-trace runs/t4207 runs/t32768
 //
 // Prints a Markdown table. Unless GPU=1, WebGL2 runs on the CPU (SwiftShader) and the page is put together on the CPU too.
-import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
-import { chromium } from "playwright-core";
+import { browse, mark, serve } from "./served.mjs";
 
 const [program, ...traces] = process.argv.slice(2);
-const server = spawn(program, ["open", "--no-browser", "--port", "7990", ...traces], { stdio: ["ignore", "pipe", "inherit"] });
-const base = await new Promise((resolve) => server.stdout.once("data", (text) => resolve(String(text).trim().replace(/\/$/, ""))));
-const drawing = process.env.GPU ? [] : ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-gpu-compositing", "--disable-accelerated-2d-canvas"];
+const { base, end } = await serve(program, traces);
 
 /** Resident bytes of a process. */
 function resident(pid) {
@@ -27,11 +24,6 @@ async function request(path) {
   const start = performance.now();
   const bytes = (await (await fetch(base + path)).arrayBuffer()).byteLength;
   return { ms: performance.now() - start, bytes };
-}
-
-async function mark(page, name, timeout) {
-  await page.waitForFunction((name) => performance.getEntriesByName(name).length > 0, name, { timeout, polling: 50 });
-  return page.evaluate((name) => performance.getEntriesByName(name)[0].startTime, name);
 }
 
 /** Milliseconds from one frame to the next while the triangle is panned. */
@@ -54,7 +46,7 @@ async function pan(page) {
 const rows = [];
 for (const trace of traces) {
   const key = basename(trace);
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-background-networking", "--no-first-run", ...drawing] });
+  const browser = await browse();
   const page = await browser.newPage({ viewport: { width: 1280, height: 720 } });
   const session = await browser.newBrowserCDPSession();
   await page.goto(`${base}/t/${key}`);
@@ -80,4 +72,4 @@ for (const trace of traces) {
 console.log("| trace | first thumbnails | all thumbnails | page, overview | page, head | pan, frame (median / worst) | one layer | one layer, 32 tokens an entry |");
 console.log("|---|---|---|---|---|---|---|---|");
 for (const row of rows) console.log(`| ${row.join(" | ")} |`);
-server.kill("SIGINT");
+end();

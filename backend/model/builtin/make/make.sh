@@ -30,8 +30,16 @@ python="$work/venv/bin/python"
 "$python" $here/pretrain.py export --out "$work/state" --to "$work/base"
 
 for seed in 1 2 3; do
-  [ -d "$work/gates-$seed" ] || $program train --data builtin --max-documents 1200 --loss-on answers --model "$work/base" \
-    --budget 16 --buffer 8 --gate-bias 3.4 --weight-decay 0.5 --learning-rate 3e-3 --steps 250 --seed $seed -o "$work/gates-$seed"
+  [ -d "$work/gates-$seed" ] && continue
+  begun=$work/gates-$seed.begun
+  if [ -f "$begun/state.safetensors" ]; then
+    $program train --resume "$begun"
+  else
+    rm -rf "$begun"
+    $program train --data builtin --max-documents 1200 --loss-on answers --model "$work/base" \
+      --budget 16 --buffer 8 --gate-bias 3.4 --weight-decay 0.5 --learning-rate 3e-3 --steps 250 --seed $seed -o "$begun"
+  fi
+  mv "$begun" "$work/gates-$seed"
 done
 
 $program evaluate --model "$work/base" --gates "$work/gates-1,$work/gates-2,$work/gates-3" \

@@ -84,11 +84,8 @@ def write_json(path, value):
 class Rows:
     """An endless stream of rows of token ids and loss weights, one document a row."""
 
-    def __init__(self, args, length, story, seed):
-        from tokenizers import Tokenizer
-
-        self.args, self.length, self.story, self.seed = args, length, story, seed
-        self.tokenizer = Tokenizer.from_file(f"{args.out}/tokenizer.json")
+    def __init__(self, program, tokenizer, length, story, seed):
+        self.program, self.tokenizer, self.length, self.story, self.seed = program, tokenizer, length, story, seed
 
     def __iter__(self):
         seed, round_ = self.seed, 0
@@ -97,7 +94,7 @@ class Rows:
             for facts in [2, 3, 4, 6, 8, 12]:
                 if facts * 40 > self.length:
                     continue
-                documents = list(corpus(self.args.program, 256, seed, self.length, 24, facts))
+                documents = list(corpus(self.program, 256, seed, self.length, 24, facts))
                 seed += 256
                 round_ += 1
                 yield from self.encode(documents, round_)
@@ -127,10 +124,11 @@ class Rows:
 def subjects(tokenizer):
     """Per token the number of its word among capitalised words, -1 for other tokens; and whether it ends a sentence."""
     texts = [tokenizer.decode([id], skip_special_tokens=False) for id in range(tokenizer.get_vocab_size())]
-    capitalised = [text.strip() if text.strip().isalpha() and text.strip()[0].isupper() else None for text in texts]
-    numbers = {word: number for number, word in enumerate(sorted(set(filter(None, capitalised))))}
+    words = [text.strip() for text in texts]
+    capitalised = sorted({word for word in words if word.isalpha() and word[0].isupper()})
+    numbers = {word: number for number, word in enumerate(capitalised)}
     ends = [text in SPECIAL or any(end in text for end in ".?\n") for text in texts]
-    return torch.tensor([numbers.get(word, -1) for word in capitalised]), torch.tensor(ends)
+    return torch.tensor([numbers.get(word, -1) for word in words]), torch.tensor(ends)
 
 
 class Block(torch.nn.Module):
@@ -188,8 +186,8 @@ class Model(torch.nn.Module):
         self.layers = torch.nn.ModuleList(Block(c) for _ in range(c["num_hidden_layers"]))
         self.norm = torch.nn.RMSNorm(c["hidden_size"], c["rms_norm_eps"])
         self.probe = torch.nn.Linear(c["hidden_size"], int(subject.max()) + 1, bias=False)
-        # Embeddings start as large as what the layers will add to them, or words drown and are not copied; the last norm makes
-        # up for it in the logits. Larger norms of queries and keys let attention be sharp from the start.
+        # Embeddings start as large as what the layers will add to them, or words drown and are not copied; the last norm starts
+        # small, or the logit of a token itself would begin near 200. Larger norms of queries and keys let attention be sharp from the start.
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
                 small = name.endswith(("o_proj.weight", "down_proj.weight"))
@@ -235,8 +233,10 @@ class Model(torch.nn.Module):
         answers = wanted == 1.0
         right = (logits.detach().flatten(0, 1).argmax(-1) == ids[:, 1:].flatten()) & answers
         loss = (losses * wanted).sum() / wanted.sum()
-        loss = loss + price * read if price > 0 else loss
-        loss = loss + naming * self.unnamed(ids[:, :-1], middle) if naming > 0 else loss
+        if price > 0:
+            loss = loss + price * read
+        if naming > 0:
+            loss = loss + naming * self.unnamed(ids[:, :-1], middle)
         return (loss, (losses * answers).sum() / answers.sum().clamp(min=1),
                 right.sum() / answers.sum().clamp(min=1), read.detach())
 
@@ -278,7 +278,8 @@ def train(args):
     torch.manual_seed(args.seed)
     with open(f"{args.out}/config.json") as file:
         config = json.load(file)
-    model = Model(config, *subjects(Tokenizer.from_file(f"{args.out}/tokenizer.json")))
+    tokenizer = Tokenizer.from_file(f"{args.out}/tokenizer.json")
+    model = Model(config, *subjects(tokenizer))
     matrices = [w for n, w in model.named_parameters() if w.dim() == 2 and n.startswith("layers.")]
     others = [w for n, w in model.named_parameters() if w.dim() != 2 or not n.startswith("layers.")]
     adamw = lambda weights, decay: torch.optim.AdamW(weights, betas=(0.9, 0.95), weight_decay=decay)
@@ -315,7 +316,7 @@ def train(args):
         last = first + steps
         begin, end = pieces[index]
         if step < last:
-            rows = iter(Rows(args, length, story, 10_000_000_000 * index + 1000 * 256 * (step - first)))
+            rows = iter(Rows(args.program, tokenizer, length, story, 10_000_000_000 * index + 1000 * 256 * (step - first)))
             count = max(1, args.step_tokens // length)
             tokens, since, means = 0, time.time(), []
             while step < last:
