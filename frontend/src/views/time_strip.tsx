@@ -87,7 +87,8 @@ function Scrubber({ trace, words, hint }: { trace: Trace; words: string; hint: s
     const by = steps[event.key];
     if (by === undefined) return;
     event.preventDefault();
-    move(Math.min(trace.seen.peek(), Math.max(0, now + by)));
+    // Keys may come faster than this is drawn, so the step is from where the view is.
+    move((view.peek().now ?? trace.seen.peek() - 1) + by);
   };
   return (
     <div
