@@ -1,7 +1,7 @@
 """Trains the built-in model's tokenizer and base weights from generated documents alone.
 
     python pretrain.py tokenizer --program target/release/trimkv-trace --out DIR
-    python pretrain.py train --program target/release/trimkv-trace --out DIR --stages 128:500:0.1:0.3:0:muon,512:1500:0.3:0:0.1:adamw
+    python pretrain.py train --program target/release/trimkv-trace --out DIR --stages 128:500:0.1:0.3:0:0:muon/512:900:0.3:0:0.1:0:adamw
     python pretrain.py export --out DIR --to backend/model/builtin
 
 `train` saves its whole state and goes on from it, so that stages can be added. Needs torch, tokenizers, safetensors
@@ -9,7 +9,6 @@ and numpy. Everything is seeded; sums over threads make runs on different machin
 """
 
 import argparse
-import itertools
 import json
 import math
 import os
@@ -146,7 +145,7 @@ class Block(torch.nn.Module):
         inner = c["intermediate_size"]
         self.gate_proj, self.up_proj, self.down_proj = linear(hidden, inner), linear(hidden, inner), linear(inner, hidden)
 
-    def forward(self, x, cos, sin, priced):
+    def forward(self, x, cos, sin, priced, seen):
         batch, length, _ = x.shape
         dim, groups = self.c["head_dim"], self.c["num_attention_heads"] // self.c["num_key_value_heads"]
         h = self.input_layernorm(x)
@@ -160,7 +159,7 @@ class Block(torch.nn.Module):
             # One more channel, 1 at the first token and 0 elsewhere, comes out as the attention that the first token gets.
             first = (torch.arange(length) == 0).to(v.dtype)[None, None, :, None].expand(*v.shape[:3], 1)
             q, k, v = F.pad(q, (0, 8)), F.pad(k, (0, 8)), F.pad(torch.cat([v, first], -1), (0, 7))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=dim**-0.5)
+        y = F.scaled_dot_product_attention(q, k, v, seen, is_causal=seen is None, scale=dim**-0.5)
         if priced:
             read = 1 - y[..., dim].float().mean()
         x = x + self.o_proj(y[..., :dim].transpose(1, 2).reshape(batch, length, -1))
@@ -176,8 +175,9 @@ def rotate(x, cos, sin):
 class Model(torch.nn.Module):
     """Qwen3, as in the transformers library; tied embedding."""
 
-    # Layers below the probe that must name a token's subject.
-    PROBED = 3
+    # Layers below the probes; words of a sentence that its end must tell; tokens that are seen whole where older sentences
+    # are seen by their ends.
+    PROBED, WORDS, NEAR = 3, 3, 48
 
     def __init__(self, c, subject, ends):
         super().__init__()
@@ -186,6 +186,7 @@ class Model(torch.nn.Module):
         self.layers = torch.nn.ModuleList(Block(c) for _ in range(c["num_hidden_layers"]))
         self.norm = torch.nn.RMSNorm(c["hidden_size"], c["rms_norm_eps"])
         self.probe = torch.nn.Linear(c["hidden_size"], int(subject.max()) + 1, bias=False)
+        self.summary = torch.nn.Linear(c["hidden_size"], self.WORDS * c["vocab_size"], bias=False)
         # Embeddings start as large as what the layers will add to them, or words drown and are not copied; the last norm starts
         # small, or the logit of a token itself would begin near 200. Larger norms of queries and keys let attention be sharp from the start.
         for name, weight in self.named_parameters():
@@ -197,36 +198,55 @@ class Model(torch.nn.Module):
                 torch.nn.init.constant_(weight, 1.4)
         torch.nn.init.constant_(self.norm.weight, c["hidden_size"] ** -0.5)
 
-    def forward(self, ids, priced):
+    def forward(self, ids, priced, gisted):
         half = self.c["head_dim"] // 2
         frequencies = self.c["rope_theta"] ** (-torch.arange(half) / half)
         angles = torch.arange(ids.shape[1])[:, None] * frequencies
         cos, sin = angles.cos(), angles.sin()
+        seen = None if gisted is None else self.seen_by_ends(ids, gisted)
         x, reads, middle = self.embed_tokens(ids), [], None
         for index, layer in enumerate(self.layers):
             if index == self.PROBED:
                 middle = x
-            x, read = layer(x, cos, sin, priced)
+            x, read = layer(x, cos, sin, priced, seen)
             reads.append(read)
         return self.norm(x), torch.stack(reads).mean(), middle
 
-    def unnamed(self, ids, middle):
-        """The loss of naming, halfway up, the last capitalised word of a token's sentence: nearly always whom it is about."""
-        number, places = self.subject[ids], torch.arange(ids.shape[1]).expand_as(ids)
-        last = torch.where(number >= 0, places, -1).cummax(1).values
-        end = torch.where(self.ends[ids], places, -1).cummax(1).values
-        wanted = torch.where((last > end) & (number < 0), number.gather(1, last.clamp(min=0)), -100)
-        named = self.probe(F.rms_norm(middle, middle.shape[-1:]))
-        return F.cross_entropy(named.flatten(0, 1), wanted.flatten(), ignore_index=-100)
+    def seen_by_ends(self, ids, gisted):
+        """What a query sees: in the rows `gisted`, of all that is not near, only the first token and the ends of sentences."""
+        age = torch.arange(ids.shape[1])[:, None] - torch.arange(ids.shape[1])
+        lasting = self.ends[ids].index_fill(1, torch.tensor([0]), True)
+        return ((age >= 0) & ((age < self.NEAR) | lasting[:, None] | ~gisted[:, None, None]))[:, None]
 
-    def loss(self, ids, weights, naming, price):
+    def unnamed(self, ids, middle, with_ends):
+        """The loss of naming, halfway up, the last capitalised word of a token's sentence: nearly always whom it is about.
+
+        `with_ends` asks the ends of sentences for it too, and also for the last words of the sentence.
+        """
+        number, places, ends = self.subject[ids], torch.arange(ids.shape[1]).expand_as(ids), self.ends[ids]
+        last = torch.where(number >= 0, places, -1).cummax(1).values
+        end = torch.where(ends, places, -1).cummax(1).values
+        before = F.pad(end[:, :-1], (1, 0), value=-1)
+        wanted = torch.where((last > (before if with_ends else end)) & (number < 0), number.gather(1, last.clamp(min=0)), -100)
+        middle = F.rms_norm(middle, middle.shape[-1:])
+        loss = F.cross_entropy(self.probe(middle).flatten(0, 1), wanted.flatten(), ignore_index=-100)
+        if with_ends:
+            told = self.summary(middle).unflatten(-1, (self.WORDS, -1))
+            for back in range(1, self.WORDS + 1):
+                word = torch.where(ends & (places - back > before), F.pad(ids[:, :-back], (back, 0)), -100)
+                told_back = told[:, :, back - 1].flatten(0, 1)
+                loss = loss + F.cross_entropy(told_back, word.flatten(), ignore_index=-100) / self.WORDS
+        return loss
+
+    def loss(self, ids, weights, naming, price, gisted):
         """Weighted mean over the counted tokens, and the plain mean over answers.
 
         `naming` weighs the loss of `unnamed`: without it a value is not found by the name of its sentence for thousands of
         steps. `price` is put on reading: on the attention, mean over heads, that does not rest on the first token. A head
-        with nothing to look for then rests there, as the heads of large models do untold.
+        with nothing to look for then rests there, as the heads of large models do untold. In the rows `gisted` (a mask, or
+        None) old sentences are seen by their ends alone, so that these come to tell what was said.
         """
-        hidden, read, middle = self(ids[:, :-1], price > 0)
+        hidden, read, middle = self(ids[:, :-1], price > 0, gisted)
         logits = hidden @ self.embed_tokens.weight.T
         losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         wanted = weights[:, 1:].flatten()
@@ -236,7 +256,7 @@ class Model(torch.nn.Module):
         if price > 0:
             loss = loss + price * read
         if naming > 0:
-            loss = loss + naming * self.unnamed(ids[:, :-1], middle)
+            loss = loss + naming * self.unnamed(ids[:, :-1], middle, gisted is not None)
         return (loss, (losses * answers).sum() / answers.sum().clamp(min=1),
                 right.sum() / answers.sum().clamp(min=1), read.detach())
 
@@ -288,13 +308,13 @@ def train(args):
         "muon": [(Muon(matrices, args.lr), args.lr), (adamw(others, 0.0), args.lr / 5)],
         "adamw": [(adamw(matrices, 0.1), args.lr / 20), (adamw(others, 0.0), args.lr / 20)],
     }
-    stages = [stage.split(":") for stage in args.stages.split(",")]
-    stages = [(int(length), int(steps), *map(float, weights), optimiser) for length, steps, *weights, optimiser in stages]
-    total = sum(stage[1] for stage in stages)
-    pieces = []
-    for optimiser, piece in itertools.groupby(stages, lambda stage: stage[-1]):
-        piece, begin = list(piece), pieces[-1][1] if pieces else 0
-        pieces += [(begin, begin + sum(stage[1] for stage in piece))] * len(piece)
+    stages, pieces, total = [], [], 0
+    for piece in args.stages.split("/"):
+        piece = [stage.split(":") for stage in piece.split(",")]
+        piece = [(int(length), int(steps), *map(float, weights), optimiser) for length, steps, *weights, optimiser in piece]
+        begin, total = total, total + sum(stage[1] for stage in piece)
+        stages += piece
+        pieces += [(begin, total)] * len(piece)
     step, state = 0, f"{args.out}/state.pt"
     if os.path.exists(state):
         saved = torch.load(state, weights_only=False)
@@ -304,6 +324,8 @@ def train(args):
                 optimiser.load_state_dict(its)
         step = saved["step"]
     print(f"{sum(w.numel() for w in model.parameters()):,} parameters, from step {step} to {total}", flush=True)
+    # Every kind of stage is compiled once.
+    torch._dynamo.config.cache_size_limit = len(stages)
     loss_of = torch.compile(model.loss, dynamic=False) if args.compile else model.loss
 
     def save():
@@ -312,22 +334,23 @@ def train(args):
         os.replace(state + ".tmp", state)
 
     first = 0
-    for index, (length, steps, story, naming, price, name) in enumerate(stages):
+    for index, (length, steps, story, naming, price, gist, name) in enumerate(stages):
         last = first + steps
         begin, end = pieces[index]
         if step < last:
             rows = iter(Rows(args.program, tokenizer, length, story, 10_000_000_000 * index + 1000 * 256 * (step - first)))
             count = max(1, args.step_tokens // length)
+            gisted = torch.arange(count) < round(gist * count) if gist > 0 else None
             tokens, since, means = 0, time.time(), []
             while step < last:
                 batch = [next(rows) for _ in range(count)]
                 ids, weights = (torch.from_numpy(np.stack(column)) for column in zip(*batch))
-                # Constant after a warm-up, and down to nothing over the last part of what an optimiser does in one piece.
+                # Constant after a warm-up, and down to nothing over the last part of the piece.
                 rate = min(1.0, (step - begin + 1) / 50, (end - step) / (args.decay * (end - begin)))
                 for optimiser, highest in optimisers[name]:
                     optimiser.param_groups[0]["lr"] = highest * rate
                 with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-                    loss, answer, right, read = loss_of(ids.long(), weights.float(), naming, price)
+                    loss, answer, right, read = loss_of(ids.long(), weights.float(), naming, price, gisted)
                 if not math.isfinite(loss.item()):
                     raise SystemExit(f"the loss is not finite at step {step}; the state saved before it is good")
                 model.zero_grad()
@@ -357,7 +380,7 @@ def export(args):
     saved = torch.load(f"{args.out}/state.pt", weights_only=False)["model"]
     tensors = {}
     for name, tensor in saved.items():
-        if name.startswith("probe."):
+        if name.startswith(("probe.", "summary.")):
             continue
         parts = name.split(".")
         if parts[0] == "layers":
@@ -379,13 +402,14 @@ def main():
     parser.add_argument("--program", default="target/release/trimkv-trace", help="command that generates documents")
     parser.add_argument("--out", required=True, help="folder of the tokenizer and the training state")
     parser.add_argument("--to", help="folder that export writes")
-    parser.add_argument("--stages", default="128:500:0.1:0.3:0:muon",
-                        help="LENGTH:STEPS:STORY:NAMING:PRICE:OPTIMISER,... with the weight of the stories' tokens (those of answers "
-                        "weigh 1), the weight of naming whom a token's sentence is about, the price of reading, and muon or adamw "
-                        "for the matrices")
+    parser.add_argument("--stages", default="128:500:0.1:0.3:0:0:muon",
+                        help="LENGTH:STEPS:STORY:NAMING:PRICE:GIST:OPTIMISER,... with the weight of the stories' tokens (those of "
+                        "answers weigh 1), the weight of naming whom a token's sentence is about, the price of reading, the share "
+                        "of rows whose old sentences are seen by their ends, and muon or adamw for the matrices; / instead of , "
+                        "begins a new rise and fall of the rate")
     parser.add_argument("--step-tokens", type=int, default=4096)
     parser.add_argument("--lr", type=float, default=0.015, help="of Muon; a fifth of it for what AdamW trains beside it, a twentieth for AdamW alone")
-    parser.add_argument("--decay", type=float, default=0.25, help="share of an optimiser's steps over which its rate falls to zero")
+    parser.add_argument("--decay", type=float, default=0.25, help="share of a piece's steps over which the rate falls to zero")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--compile", action="store_true")
