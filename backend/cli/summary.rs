@@ -94,8 +94,7 @@ impl Summary<'_> {
         printer.row("tokens", &format!("{} of prompt, {} generated ({stop})", count(prompt), count(generated)));
         printer.row("policy", &self.policy());
         printer.row("evicted", &self.evictions());
-        let bytes = [progress.cache_bytes, progress.cache_peak_bytes, self.progress.full_bytes].map(size);
-        printer.row("cache", &format!("{} now, {} at its peak, {} had it been full", bytes[0], bytes[1], bytes[2]));
+        printer.row("cache", &self.cache());
         printer.row("speed", &self.speed());
         printer.row("trace", &self.trace.display().to_string());
         if manifest.model.source == builtin::NAME {
@@ -111,6 +110,16 @@ impl Summary<'_> {
         let gates = self.manifest.gates.as_ref().map_or("no gates".to_owned(), |gates| format!("{} gates", gates.kind));
         let heads = format!("{} layers x {} KV heads", model.layers, model.kv_heads);
         format!("{} ({heads}, {}, {}), {gates}", model.name, model.dtype, self.manifest.device)
+    }
+
+    /// What is allocated: a cache grows by more than the next token fills.
+    fn cache(&self) -> String {
+        let Progress { cache_bytes, cache_peak_bytes, full_bytes, evicted, .. } = *self.progress;
+        let [now, peak, full] = [cache_bytes, cache_peak_bytes, full_bytes].map(size);
+        if evicted == 0 && cache_bytes > full_bytes {
+            return format!("{now} with room to grow, {full} of it filled");
+        }
+        format!("{now} now, {peak} at its peak, {full} had it been full")
     }
 
     fn policy(&self) -> String {
