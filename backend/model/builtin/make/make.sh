@@ -11,15 +11,11 @@ program=target/release/trimkv-trace
 here=backend/model/builtin/make
 
 # Tokens of a document, steps, weight of its story, weight of naming whom a token's sentence is about, price of reading, share of
-# rows whose old sentences are seen by their ends, optimiser of the matrices. Within a line the rate rises once and falls to nothing.
-# Values come to be found by the name of their sentence; a sink is made, which stays when the price is gone; sentences come to be
-# read at their ends; the sink is made again, which Muon had lost; long documents.
+# rows whose old sentences are seen by their ends, optimiser of the matrices. Naming is what makes values be found by the name of their
+# sentence; the price makes the sink, which stays when it is gone. The rate falls to nothing at the end of each optimiser's steps.
 stages=128:500:0.1:0.3:0:0:muon,256:400:0.2:0.3:0:0:muon,512:700:0.3:0:0:0:muon,1024:200:0.2:0:0:0:muon,2048:80:0.2:0:0:0:muon
-stages=$stages/512:250:0.2:0:0.1:0:adamw,1024:120:0.2:0:0.1:0:adamw,2048:80:0.2:0:0.1:0:adamw,4096:30:0.2:0:0.1:0:adamw,512:120:0.2:0:0:0:adamw,2048:60:0.2:0:0:0:adamw,1024:50:0.2:0:0:0:adamw,512:80:0.2:0:0:0:adamw
-stages=$stages/256:300:0.2:0.3:0:0.75:muon
-stages=$stages/512:200:0.2:0.3:0:0.75:muon
-stages=$stages/512:200:0.2:0.3:0.1:0.5:adamw,1024:100:0.2:0:0.1:0.5:adamw,2048:80:0.2:0:0.1:0.5:adamw,4096:40:0.2:0:0.1:0:adamw,4096:30:0.2:0:0:0:adamw,1024:80:0.2:0:0:0.5:adamw,512:120:0.2:0:0:0.5:adamw
-stages=$stages/1024:80:0.2:0:0:0.25:adamw,2048:120:0.2:0:0:0.5:adamw,4096:50:0.2:0:0:0:adamw,512:100:0.2:0:0:0.25:adamw
+stages=$stages/512:250:0.2:0:0.1:0:adamw,1024:120:0.2:0:0.1:0:adamw,2048:80:0.2:0:0.1:0:adamw,4096:30:0.2:0:0.1:0:adamw
+stages=$stages,512:120:0.2:0:0:0:adamw,2048:60:0.2:0:0:0:adamw,1024:50:0.2:0:0:0:adamw,512:80:0.2:0:0:0:adamw
 
 mkdir -p "$work"
 cargo build --release

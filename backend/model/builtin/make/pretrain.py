@@ -121,13 +121,13 @@ class Rows:
 
 
 def subjects(tokenizer):
-    """Per token the number of its word among capitalised words, -1 for other tokens; and whether it ends a sentence."""
+    """Per token the number of its word among capitalised words, -1 for other tokens; whether it ends a sentence; whether it is a digit."""
     texts = [tokenizer.decode([id], skip_special_tokens=False) for id in range(tokenizer.get_vocab_size())]
     words = [text.strip() for text in texts]
     capitalised = sorted({word for word in words if word.isalpha() and word[0].isupper()})
     numbers = {word: number for number, word in enumerate(capitalised)}
     ends = [text in SPECIAL or any(end in text for end in ".?\n") for text in texts]
-    return torch.tensor([numbers.get(word, -1) for word in words]), torch.tensor(ends)
+    return torch.tensor([numbers.get(word, -1) for word in words]), torch.tensor(ends), torch.tensor([word.isdigit() for word in words])
 
 
 class Block(torch.nn.Module):
@@ -179,9 +179,9 @@ class Model(torch.nn.Module):
     # are seen by their ends.
     PROBED, WORDS, NEAR = 3, 3, 48
 
-    def __init__(self, c, subject, ends):
+    def __init__(self, c, subject, ends, digits):
         super().__init__()
-        self.c, self.subject, self.ends = c, subject, ends
+        self.c, self.subject, self.ends, self.digits = c, subject, ends, digits
         self.embed_tokens = torch.nn.Embedding(c["vocab_size"], c["hidden_size"])
         self.layers = torch.nn.ModuleList(Block(c) for _ in range(c["num_hidden_layers"]))
         self.norm = torch.nn.RMSNorm(c["hidden_size"], c["rms_norm_eps"])
@@ -213,15 +213,15 @@ class Model(torch.nn.Module):
         return self.norm(x), torch.stack(reads).mean(), middle
 
     def seen_by_ends(self, ids, gisted):
-        """What a query sees: in the rows `gisted`, of all that is not near, only the first token and the ends of sentences."""
+        """What a query sees: in the rows `gisted`, of all that is not near, only the first token, digits and the ends of sentences."""
         age = torch.arange(ids.shape[1])[:, None] - torch.arange(ids.shape[1])
-        lasting = self.ends[ids].index_fill(1, torch.tensor([0]), True)
+        lasting = (self.ends | self.digits)[ids].index_fill(1, torch.tensor([0]), True)
         return ((age >= 0) & ((age < self.NEAR) | lasting[:, None] | ~gisted[:, None, None]))[:, None]
 
     def unnamed(self, ids, middle, with_ends):
         """The loss of naming, halfway up, the last capitalised word of a token's sentence: nearly always whom it is about.
 
-        `with_ends` asks the ends of sentences for it too, and also for the last words of the sentence.
+        `with_ends` asks the ends of sentences for it too, and also for the last words of the sentence, if they are no digits.
         """
         number, places, ends = self.subject[ids], torch.arange(ids.shape[1]).expand_as(ids), self.ends[ids]
         last = torch.where(number >= 0, places, -1).cummax(1).values
@@ -233,7 +233,8 @@ class Model(torch.nn.Module):
         if with_ends:
             told = self.summary(middle).unflatten(-1, (self.WORDS, -1))
             for back in range(1, self.WORDS + 1):
-                word = torch.where(ends & (places - back > before), F.pad(ids[:, :-back], (back, 0)), -100)
+                word = F.pad(ids[:, :-back], (back, 0))
+                word = torch.where(ends & (places - back > before) & ~self.digits[word], word, -100)
                 told_back = told[:, :, back - 1].flatten(0, 1)
                 loss = loss + F.cross_entropy(told_back, word.flatten(), ignore_index=-100) / self.WORDS
         return loss
@@ -244,7 +245,7 @@ class Model(torch.nn.Module):
         `naming` weighs the loss of `unnamed`: without it a value is not found by the name of its sentence for thousands of
         steps. `price` is put on reading: on the attention, mean over heads, that does not rest on the first token. A head
         with nothing to look for then rests there, as the heads of large models do untold. In the rows `gisted` (a mask, or
-        None) old sentences are seen by their ends alone, so that these come to tell what was said.
+        None) old sentences are seen by their ends and digits alone, so that ends come to tell what was said in words.
         """
         hidden, read, middle = self(ids[:, :-1], price > 0, gisted)
         logits = hidden @ self.embed_tokens.weight.T
