@@ -21,21 +21,22 @@ async function isWithin(page: Page, what: string): Promise<void> {
   }
 }
 
-/** Waits until a token, or the one at the scrubber's now, is on the page and in sight within the text. */
-const inSight = (page: Page, at: number | "now") =>
-  page.waitForFunction((at) => {
-    const now = document.querySelector(".scrubber")?.getAttribute("aria-valuenow");
-    const token = document.querySelector(`.prose [data-position="${at === "now" ? now : at}"]`)?.getBoundingClientRect();
+/** Waits until a token is on the page and in sight within the text. */
+const inSight = (page: Page, position: number) =>
+  page.waitForFunction((position) => {
+    const token = document.querySelector(`.prose [data-position="${position}"]`)?.getBoundingClientRect();
     const box = document.querySelector(".prose")?.getBoundingClientRect();
     return token !== undefined && box !== undefined && token.top >= box.top && token.bottom <= box.bottom;
-  }, at);
+  }, position);
 
-/** Waits until the address, which follows a moment later, tells the scrubber's now. */
-const isAddressed = (page: Page) =>
-  page.waitForFunction(() => {
+/** Waits until the address, which follows a moment later, tells the scrubber's now, and until that token is in sight. */
+async function isNowInSight(page: Page): Promise<void> {
+  const now = await page.waitForFunction(() => {
     const now = document.querySelector(".scrubber")?.getAttribute("aria-valuenow");
-    return now !== undefined && new URLSearchParams(location.search).get("now") === now;
+    return now !== undefined && new URLSearchParams(location.search).get("now") === now && now;
   });
+  await inSight(page, Number(await now.jsonValue()));
+}
 
 for (const screen of ["overview", "head", "text", "time"]) {
   test(`the ${screen} of a finished run is as wide as its window, at most`, { skip }, async () => {
@@ -56,8 +57,7 @@ test("the text comes to the now of a link, of a step, of the end, and of playing
     await page.locator(".scrubber").focus();
     for (let pages = 0; pages < 5; pages++) await page.keyboard.press("PageUp");
     await page.waitForFunction(() => Number(document.querySelector(".scrubber")?.getAttribute("aria-valuenow")) > 1000);
-    await inSight(page, "now");
-    await isAddressed(page);
+    await isNowInSight(page);
     await page.locator(".prose").hover();
     await page.mouse.wheel(0, 6000);
     await page.locator("button.follow").waitFor();
@@ -69,11 +69,11 @@ test("the text comes to the now of a link, of a step, of the end, and of playing
     assert.equal(await page.locator(".prose").evaluate((prose) => prose.scrollTop), before, "a step moved a reader who had scrolled");
     await page.locator("button.follow").click();
     await page.locator("button.follow").waitFor({ state: "detached" });
-    await inSight(page, "now");
+    await isNowInSight(page);
     await page.getByRole("button", { name: "Play" }).click();
     await page.waitForTimeout(1200);
     await page.getByRole("button", { name: "Pause" }).click();
     await page.waitForTimeout(700);
-    await inSight(page, "now");
+    await isNowInSight(page);
   });
 });

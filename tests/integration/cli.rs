@@ -90,6 +90,13 @@ fn the_summary_says_what_was_evicted_and_what_to_type_next() {
 }
 
 #[test]
+fn a_cache_that_is_never_cut_says_how_much_of_its_room_is_filled() {
+    let said = folder().run(&["prompt.txt", "--policy", "full", "--max-new-tokens", "3"]).done();
+    let cache = said.stderr.lines().find(|line| line.starts_with("cache")).unwrap();
+    insta::assert_snapshot!(cache, @"cache     342 KiB with room to grow, 252 KiB of it filled");
+}
+
+#[test]
 fn json_says_what_the_trace_says() {
     let folder = folder();
     let said = folder.run(&["prompt.txt", "--json", "--budget", "24", "--buffer", "4", "--out", "trace"]).done();

@@ -69,7 +69,8 @@ export function TimeStrip({ trace }: { trace: Trace }) {
 
 function Scrubber({ trace, words, hint }: { trace: Trace; words: string; hint: string }) {
   const last = Math.max(0, trace.seen.value - 1);
-  const now = Math.min(last, view.value.now ?? last);
+  const within = (at: number | null) => Math.min(last, at ?? last);
+  const now = within(view.value.now);
   const move = (to: number) => {
     const end = trace.seen.peek() - 1;
     const at = Math.min(end, Math.max(0, Math.round(to)));
@@ -88,7 +89,7 @@ function Scrubber({ trace, words, hint }: { trace: Trace; words: string; hint: s
     if (by === undefined) return;
     event.preventDefault();
     // Keys may come faster than this is drawn, so the step is from where the view is.
-    move((view.peek().now ?? trace.seen.peek() - 1) + by);
+    move(within(view.peek().now) + by);
   };
   return (
     <div
