@@ -29,7 +29,7 @@ const EXAMPLES: &str = "\
 Examples:
   gates for the built-in model, as its own were made:
     trimkv-trace train --data builtin --max-documents 1200 \\
-        --loss-on answers --budget 16 --buffer 8 --gate-bias 3.4 \\
+        --loss-on answers --budget 16 --buffer 8 --gate-bias 2.8 \\
         --weight-decay 0.5 --learning-rate 3e-3 --steps 250 --seed 1 -o gates
   from a folder of text files:
     trimkv-trace train --data texts/ --pack --budget 32 -o gates

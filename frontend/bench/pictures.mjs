@@ -1,12 +1,11 @@
-// The dashboard's pictures for README.md and docs/, of traces/codes:
+// The dashboard's pictures for README.md and docs/, of the trace `codes` that is inside the program:
 //
-//   node bench/pictures.mjs ../target/release/trimkv-trace L4H2      (the head that is shown)
+//   node bench/pictures.mjs ../target/release/trimkv-trace L3H1      (the head that is shown)
 import { browse, mark, serve } from "./served.mjs";
 
 const [program, shown] = process.argv.slice(2);
 const [, layer, head] = /^L(\d+)H(\d+)$/.exec(shown);
-// Read from its directory: the copy inside the program is as old as its build.
-const { base, end } = await serve(program, ["../traces/codes"]);
+const { base, end } = await serve(program, []);
 const browser = await browse();
 const page = await browser.newPage({ viewport: { width: 1280, height: 720 } });
 for (const screen of ["overview", "head", "text", "time"]) {

@@ -50,7 +50,7 @@ fn token_ids_that_are_none_are_refused() {
         ("negative.json", "[1, -2]", ["not a JSON list of token ids", "-2"]),
         ("fraction.json", "[1.5]", ["not a JSON list of token ids", "1.5"]),
         ("empty.json", "[]", ["empty.json is an empty list", "write token ids"]),
-        ("beyond.json", "[1, 1120]", ["token 1120 at place 1", "vocabulary of 1120"]),
+        ("beyond.json", "[1, 1128]", ["token 1128 at place 1", "vocabulary of 1128"]),
     ] {
         folder.write(name, content);
         folder.refusal(&["--prompt-ids", name], &words);

@@ -139,7 +139,7 @@ fn data_that_teaches_nothing_is_refused_by_line() {
     with(&format!("{good}\n\n{{\"words\": 3}}\n"), &[], &["docs.jsonl line 3", "it needs {\"text\""]);
     let role = json!({"messages": [{"role": "robot", "content": "hi"}]});
     with(&format!("{good}\n{role}\n"), &[], &["line 2", "roles system, user and assistant"]);
-    with("{\"ids\": [1, 2, 1120]}\n", &[], &["line 1", "token 1120", "vocabulary of 1120"]);
+    with("{\"ids\": [1, 2, 1128]}\n", &[], &["line 1", "token 1128", "vocabulary of 1128"]);
     with(&format!("{good}\n"), &["--loss-on", "answers"], &["no token of it is an assistant's", "--loss-on all"]);
     folder.write("docs.jsonl", [b'{', 0xff]);
     refusal(&folder, &[], &["not text", "UTF-8"]);

@@ -11,11 +11,12 @@ program=target/release/trimkv-trace
 here=backend/model/builtin/make
 
 # Tokens of a document, steps, weight of its story, weight of naming whom a token's sentence is about, price of reading, share of
-# rows whose old sentences are seen by their ends, optimiser of the matrices. Naming is what makes values be found by the name of their
-# sentence; the price makes the sink, which stays when it is gone. The rate falls to nothing at the end of each optimiser's steps.
-stages=128:500:0.1:0.3:0:0:muon,256:400:0.2:0.3:0:0:muon,512:700:0.3:0:0:0:muon,1024:200:0.2:0:0:0:muon,2048:80:0.2:0:0:0:muon
-stages=$stages/512:250:0.2:0:0.1:0:adamw,1024:120:0.2:0:0.1:0:adamw,2048:80:0.2:0:0.1:0:adamw,4096:30:0.2:0:0.1:0:adamw
-stages=$stages,512:120:0.2:0:0:0:adamw,2048:60:0.2:0:0:0:adamw,1024:50:0.2:0:0:0:adamw,512:80:0.2:0:0:0:adamw
+# rows whose old sentences are seen by their ends and digits alone, optimiser of the matrices. Naming is what makes values be found by
+# the name of their sentence, ends what makes gist heads; the price makes the sink, which stays when it is gone. The rate falls to
+# nothing before each slash.
+stages=128:500:0.1:0.3:0:0:muon,256:400:0.2:0.3:0:0.5:muon,512:500:0.2:0.3:0:0.5:muon,1024:150:0.2:0:0:0.5:muon,2048:60:0.2:0:0:0:muon
+stages=$stages/512:250:0.2:0:0.1:0.5:adamw,1024:120:0.2:0:0.1:0.5:adamw,2048:80:0.2:0:0.1:0.5:adamw,4096:40:0.2:0:0.1:0:adamw
+stages=$stages,2048:120:0.2:0:0:0.5:adamw,4096:40:0.2:0:0:0:adamw,1024:80:0.2:0:0:0.75:adamw,512:150:0.2:0:0:0.75:adamw
 
 mkdir -p "$work"
 cargo build --release
@@ -37,7 +38,7 @@ for seed in 1 2 3; do
   else
     rm -rf "$begun"
     $program train --data builtin --max-documents 1200 --loss-on answers --model "$work/base" \
-      --budget 16 --buffer 8 --gate-bias 3.4 --weight-decay 0.5 --learning-rate 3e-3 --steps 250 --seed $seed -o "$begun"
+      --budget 16 --buffer 8 --gate-bias 2.8 --weight-decay 0.5 --learning-rate 3e-3 --steps 250 --seed $seed -o "$begun"
   fi
   mv "$begun" "$work/gates-$seed"
 done
@@ -47,8 +48,13 @@ $program evaluate --model "$work/base" --gates "$work/gates-1,$work/gates-2,$wor
 
 if [ "${2:-}" = --install ]; then
   cp "$work"/base/* backend/model/builtin/
-  cp "$work"/gates-1/trimkv_weights.pth backend/model/builtin/gates/
-  # The base goes by its name inside the program, and the gates recommend the budget at which they answer well.
-  sed -e 's|"base_model": .*|"base_model": "builtin",|' -e 's/"memory_size": .*/"memory_size": 64,/' \
-    -e 's/"buffer_size": .*/"buffer_size": 16,/' "$work/gates-1/config.json" > backend/model/builtin/gates/config.json
+  for seed in 1 2 3; do
+    to=$here/gates-$seed
+    [ $seed = 1 ] && to=backend/model/builtin/gates
+    mkdir -p "$to"
+    cp "$work/gates-$seed/trimkv_weights.pth" "$to/"
+    # The base goes by its name inside the program, and the gates recommend the budget at which they answer well.
+    sed -e 's|"base_model": .*|"base_model": "builtin",|' -e 's/"memory_size": .*/"memory_size": 64,/' \
+      -e 's/"buffer_size": .*/"buffer_size": 16,/' "$work/gates-$seed/config.json" > "$to/config.json"
+  done
 fi
