@@ -110,6 +110,11 @@ export function copyOf(bundled: string, to: string): void {
   cpSync(join(ROOT, "traces", bundled), to, { recursive: true });
 }
 
+/** How many tokens a bundled trace's run saw. The last that it wrote is not among them. */
+export function seenBy(bundled: string): number {
+  return JSON.parse(readFileSync(join(ROOT, "traces", bundled, "manifest.json"), "utf8")).seen;
+}
+
 /** Changes a trace's manifest. */
 export function editManifest(trace: string, change: Record<string, unknown>): void {
   const path = join(trace, "manifest.json");

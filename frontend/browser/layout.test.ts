@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Page } from "playwright-core";
-import { Bench, skip } from "./harness";
+import { Bench, seenBy, skip } from "./harness";
 
 const WIDTHS = [1280, 1024, 800, 390];
 
@@ -51,7 +51,7 @@ test("the text comes to the now of a link, of a step, of the end, and of playing
   await bench.page("/t/long?screen=text&now=2000", async (page) => {
     await inSight(page, 2000);
     await page.keyboard.press("End");
-    await inSight(page, 4113);
+    await inSight(page, seenBy("long") - 1);
     await page.keyboard.press("Home");
     await inSight(page, 0);
     await page.locator(".scrubber").focus();

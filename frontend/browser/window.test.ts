@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Page } from "playwright-core";
-import { Bench, copyOf, editManifest, skip, synthetic, withProbe } from "./harness";
+import { Bench, copyOf, editManifest, seenBy, skip, synthetic, withProbe } from "./harness";
 import type { Compared, Probe } from "./probe";
 
 declare const probe: Probe;
@@ -102,7 +102,7 @@ test("a link brings the whole view back", { skip }, async () => {
     await page.getByRole("region", { name: "Layer 3, head 1" }).waitFor();
     await page.getByRole("img", { name: /^Heatmap of half-life in layer 3, head 1/ }).waitFor();
     assert.equal(await page.getByRole("combobox", { name: "Colour map" }).inputValue(), "cividis");
-    await page.getByText("48 of 518").first().waitFor();
+    await page.getByText(`48 of ${seenBy("codes") + 1}`).first().waitFor();
     const before = page.url();
     await page.reload();
     await page.getByRole("region", { name: "Layer 3, head 1" }).waitFor();
@@ -179,7 +179,7 @@ test("a run that evicted nothing says so, and one cut short says how far it came
     await page.getByText(/^Nothing was evicted: the run saw 40 tokens, and a budget of 64 .*was never exceeded\.$/).waitFor();
   });
   await bench.page("/t/cut-short", async (page) => {
-    await page.getByText("This run was not finished; it is shown up to token 517").waitFor();
+    await page.getByText(`This run was not finished; it is shown up to token ${seenBy("codes")}`).waitFor();
     assert.equal(await page.getByText("Nothing was evicted").count(), 0);
   });
 });
