@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Makes the traces that come with the program, and the pictures of README.md and docs/, with the built-in model as it now is. One
-# picture is of the training of its gates, whose log is not kept: `trimkv-trace figure training GATES` with what make.sh leaves.
+# Makes the traces that come with the program, and the pictures of README.md and docs/, with the built-in model as it now is.
 #
 #   bash docs/remake.sh            # then read what README.md, docs/ and the notes below say of them: that is written by hand
 #
@@ -56,6 +55,7 @@ figure text text traces/codes --heads "$facts"
 figure lifeline lifeline traces/long --heads "$facts" --dpi 150
 figure roles roles traces/long --dpi 150
 figure budget budget traces/codes --dpi 150
+figure training training backend/model/builtin/gates
 
 # The dashboard is shown with the traces that are inside the program, so they have to get there first.
 cargo build --release

@@ -16,7 +16,7 @@ use crate::text::{ChatTemplate, TextTokenizer};
 pub const NAME: &str = "builtin";
 
 /// What every summary says about it.
-pub const CAVEAT: &str = "the built-in model is a small demonstration model: its gates are trained, its answers are right in its own small world only";
+pub const CAVEAT: &str = "a small demonstration model: it is right only in its own small world";
 
 const WEIGHTS: &[u8] = include_bytes!("builtin/model.safetensors");
 const GATES: &[u8] = include_bytes!("builtin/gates/trimkv_weights.pth");

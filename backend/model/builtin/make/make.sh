@@ -48,6 +48,7 @@ $program evaluate --model "$work/base" --gates "$work/gates-1,$work/gates-2,$wor
 
 if [ "${2:-}" = --install ]; then
   cp "$work"/base/* backend/model/builtin/
+  cp "$work"/gates-1/training*.parquet backend/model/builtin/gates/ # for the picture of their training
   for seed in 1 2 3; do
     to=$here/gates-$seed
     [ $seed = 1 ] && to=backend/model/builtin/gates
