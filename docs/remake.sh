@@ -20,8 +20,8 @@ token to the end."
 note_sums="Rings are lost and bought on days scattered through a story; two heads, one of layer 2 and one of layer 3, keep all four \
 numbers that the sum needs, and its result is right."
 note_long="A story of 4,100 tokens and 128 places per head: two heads hold the first token to the end, four are sliding windows, one \
-keeps the ends of sentences, and one head of layer 3 keeps 48 of 52 digits, those asked for among them; yet the code that comes out, \
-3 2 2, is not the one that was read, 1 0 2."
+keeps the ends of sentences nearly twice as long as other tokens, and one head of layer 3 still has 48 of 52 digits at the end, those \
+asked for among them; yet the code that comes out, 3 2 2, is not the one that was read, 1 0 2."
 
 trace() { # NAME NOTE FLAGS...
   local name=$1 note=$2
