@@ -161,7 +161,7 @@ impl Lifeline {
             for index in line {
                 let label = Label::new(size).level();
                 let number = (index + 1).to_string();
-                sheet.label(&number, [x, y], label.bold())?;
+                sheet.label(&number, [x, y], label.bold().rgb(LINES[index]))?;
                 x += label.width("9 ");
                 sheet.line(&[[x, y], [x + SAMPLE, y]], Pen { width: LINE, rgb: LINES[index] })?;
                 end(sheet, &head.lives[index], [x + SAMPLE, y], LINES[index])?;
@@ -224,7 +224,7 @@ impl Lifeline {
                 end(sheet, &head.lives[index], ends[index], LINES[index])?;
                 // The threshold may run through the number.
                 sheet.dot([x + label.width("9") / 2.0, y], small(self.spec.font_pt) * 0.5, WHITE)?;
-                sheet.label(&(index + 1).to_string(), [x, y], label)?;
+                sheet.label(&(index + 1).to_string(), [x, y], label.rgb(LINES[index]))?;
             }
         }
         Ok(())
