@@ -184,6 +184,15 @@ test("a run that evicted nothing says so, and one cut short says how far it came
   });
 });
 
+test("what the checks only note does not look like a problem", { skip }, async () => {
+  const colour = (page: Page, which: string) => page.locator(which).first().evaluate((element) => getComputedStyle(element).color);
+  await bench.page("/t/codes", async (page) => {
+    await page.getByText(/heads evicted position 0/).waitFor();
+    assert.equal(await page.locator(".findings .problem").count(), 0);
+    assert.equal(await colour(page, ".findings .note"), await colour(page, ".run-card dt"));
+  });
+});
+
 test("a trace of a newer schema, and one that is not there, say what to do on a page of their own", { skip }, async () => {
   const mayFail = /status of (404|422)/;
   await bench.page("/t/from-tomorrow", async (page) => void (await page.getByText(/trimkv-trace\/2/).first().waitFor()), { mayFail });

@@ -112,6 +112,11 @@ export interface HeadScores {
   [score: string]: unknown;
 }
 
+/** One finding of the checks. */
 export interface Diagnosis {
-  [key: string]: unknown;
+  code: string;
+  severity: "problem" | "note";
+  message: string;
+  /** Those concerned, as `L1H2`; none when it is the run. */
+  heads: string[];
 }

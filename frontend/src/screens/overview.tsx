@@ -43,7 +43,7 @@ export function OverviewScreen({ trace, live }: { trace: Trace; live: Live | und
     <div class="overview">
       <Panel
         title="Heads"
-        hint="Keys to the right, queries down; colour is what is kept."
+        hint="Keys to the right, queries down."
         tools={
           <>
             <Finder isWrong={error !== undefined} hits={hits} total={trace.layers * trace.kvHeads} />

@@ -25,7 +25,7 @@ export function RunCard({ trace, live }: { trace: Trace; live: Live | undefined 
     ["drawn", drawn(sampling)],
     ["on", [device, manifest.created && whenWords(manifest.created, new Date())].filter(Boolean).join(", ") || "not told"],
   ];
-  const diagnoses = (here(trace.diagnoses) ?? []).filter((found) => found.severity !== "info" && found.level !== "info");
+  const diagnoses = here(trace.diagnoses) ?? [];
   return (
     <Panel title="Run" class="run-card">
       <dl>
@@ -45,10 +45,10 @@ export function RunCard({ trace, live }: { trace: Trace; live: Live | undefined 
         )}
       </dl>
       {diagnoses.length > 0 && (
-        <ul class="warnings" aria-label="What the checks say">
+        <ul class="findings" aria-label="What the checks say">
           {isRunning && <li class="hint">as of {count(manifest.seen ?? 0)} tokens:</li>}
           {diagnoses.slice(0, 4).map((found) => (
-            <li>{String(found.message ?? found.text ?? found.name ?? JSON.stringify(found))}</li>
+            <li class={found.severity}>{found.message}</li>
           ))}
         </ul>
       )}
