@@ -53,6 +53,11 @@ impl BatchCache {
         &self.seen
     }
 
+    /// All layers, to be written into by others.
+    pub fn layers_mut(&mut self) -> &mut [LayerCache] {
+        &mut self.layers
+    }
+
     /// One layer of all sequences; the heads of sequence `s` begin at `s * kv_heads`.
     pub fn layer(&self, layer: usize) -> &LayerCache {
         &self.layers[layer]

@@ -100,21 +100,41 @@ impl LayerCache {
         Ok((self.keys.narrow(1, 0, columns)?, self.values.narrow(1, 0, columns)?))
     }
 
-    /// Appends `(kv_heads, new, head_dim)` keys (after rotation) and values.
+    /// The buffers of keys and of values, `(kv_heads, capacity, head_dim)` each.
+    pub fn buffers(&self) -> [&Tensor; 2] {
+        [&self.keys, &self.values]
+    }
+
+    /// Makes sure that `new` more columns fit.
     ///
     /// # Errors
-    /// When shapes do not fit or memory runs out.
-    pub fn append(&mut self, keys: &Tensor, values: &Tensor) -> Result<()> {
-        let columns = self.columns + keys.dim(1)?;
+    /// When memory runs out.
+    pub fn make_room(&mut self, new: usize) -> Result<()> {
+        let columns = self.columns + new;
         if columns > self.keys.dim(1)? {
             // A first fill is exact: a long prompt is about to be cut. Later growth is by an eighth, so that a full
             // cache neither copies itself at every token nor holds twice what it needs.
             let grown = if self.columns == 0 { columns } else { columns + (columns / 8).max(GROWTH) };
             self.reallocate(grown.max(self.expected))?;
         }
+        Ok(())
+    }
+
+    /// Counts columns that were written into the buffers by others, after [`LayerCache::make_room`].
+    pub fn grew(&mut self, new: usize) {
+        self.columns += new;
+    }
+
+    /// Appends `(kv_heads, new, head_dim)` keys (after rotation) and values.
+    ///
+    /// # Errors
+    /// When shapes do not fit or memory runs out.
+    pub fn append(&mut self, keys: &Tensor, values: &Tensor) -> Result<()> {
+        let new = keys.dim(1)?;
+        self.make_room(new)?;
         self.keys.slice_set(&keys.contiguous()?, 1, self.columns)?;
         self.values.slice_set(&values.contiguous()?, 1, self.columns)?;
-        self.columns = columns;
+        self.grew(new);
         Ok(())
     }
 
@@ -273,6 +293,11 @@ impl SequenceCache {
     /// One layer.
     pub fn layer(&self, layer: usize) -> &LayerCache {
         &self.layers[layer]
+    }
+
+    /// All layers, to be written into by others.
+    pub fn layers_mut(&mut self) -> &mut [LayerCache] {
+        &mut self.layers
     }
 
     /// One layer, to append to.

@@ -119,16 +119,24 @@ impl Ledger {
         self.seen = born.end;
     }
 
+    /// Whether some competition would be held now; with a threshold there always is one.
+    pub fn is_due(&self, policy: &Policy) -> bool {
+        policy.rule.as_ref().is_some_and(|rule| !overflowing(rule, self.shape.kv_heads, &self.sizes()).is_empty())
+    }
+
+    fn sizes(&self) -> Vec<usize> {
+        self.heads.iter().map(|head| head.positions.len()).collect()
+    }
+
     /// Cuts whatever overflows, or gives `None` when nothing leaves.
     ///
     /// # Errors
     /// When the policy gives a contested entry a score that is NaN or infinite.
     pub fn cut(&mut self, policy: &Policy) -> Result<Option<Decision>, ScoreError> {
         let Some(rule) = &policy.rule else { return Ok(None) };
-        let sizes: Vec<usize> = self.heads.iter().map(|head| head.positions.len()).collect();
         let mut decision =
             Decision { cut: Cut { tokens_seen: self.seen, ..Cut::default() }, kept: vec![None; self.heads.len()] };
-        for range in overflowing(rule, self.shape.kv_heads, &sizes) {
+        for range in overflowing(rule, self.shape.kv_heads, &self.sizes()) {
             let scores: Vec<Vec<f32>> = range.clone().map(|index| policy.scorer.score(&self.view(index))).collect();
             let contestants: Vec<_> = range
                 .clone()

@@ -6,15 +6,16 @@ use std::time::Instant;
 use candle_core::Tensor;
 
 use crate::cache::batch::BatchCache;
-use crate::cache::ledger::{Decision, Ledger};
+use crate::cache::ledger::Ledger;
 use crate::model::decoder::Decoder;
 use crate::model::error::ModelError;
 use crate::policy::Policy;
-use crate::trace::step::{Cut, Pass, Phase};
+use crate::trace::step::{Pass, Phase};
 
+use super::captured::Captured;
 use super::generation::{EngineError, Generation, Request, Step, Stop, want};
 use super::sampling::Sampler;
-use super::sequence::{Sequence, draw_all};
+use super::sequence::{Sequence, apart, draw_all};
 
 /// What a pass did to one sequence.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub struct Batch<'a> {
     /// Which of them the cache holds, in its order.
     live: Vec<usize>,
     cache: Option<BatchCache>,
+    captured: Option<Captured<'a>>,
     stops: Vec<Option<Stop>>,
     failed: bool,
 }
@@ -55,12 +57,13 @@ impl<'a> Batch<'a> {
         interrupted: &'a AtomicBool,
     ) -> Result<Self, EngineError> {
         let stops = vec![None; requests.len()];
+        let captured = requests.first().and_then(|(request, _)| Captured::new(model, policy, request, interrupted));
         let readers = requests
             .into_iter()
             .map(|(request, sampler)| Generation::new(model, policy, request, sampler, interrupted))
             .collect::<Result<_, _>>()?;
         let (sequences, live) = (Vec::new(), Vec::new());
-        Ok(Self { model, policy, interrupted, readers, sequences, live, cache: None, stops, failed: false })
+        Ok(Self { model, policy, interrupted, readers, sequences, live, cache: None, captured, stops, failed: false })
     }
 
     /// Why a sequence ended; `None` while it goes on.
@@ -74,6 +77,11 @@ impl<'a> Batch<'a> {
             Some(reader) => reader.ledger(),
             None => self.sequences[sequence].ledger(),
         }
+    }
+
+    /// How decoding passes are started now: as one `graph`, as `launches`, or as tensor `operations`.
+    pub fn manner(&self) -> &'static str {
+        self.captured.as_ref().and_then(Captured::manner).unwrap_or("operations")
     }
 
     /// Allocated bytes of all caches now.
@@ -127,9 +135,13 @@ impl<'a> Batch<'a> {
 
     fn decode(&mut self, tokens: &[u32]) -> Result<Vec<BatchStep>, EngineError> {
         let start = Instant::now();
-        let Self { model, policy, interrupted, sequences, live, cache: Some(cache), .. } = self else {
+        let Self { model, policy, interrupted, sequences, live, cache: Some(cache), captured, .. } = self else {
             return Ok(Vec::new());
         };
+        if let Some(captured) = captured {
+            let steps = captured.pass(&mut going(sequences, live), cache, tokens)?;
+            return Ok(live.iter().zip(steps).map(|(&sequence, step)| BatchStep { sequence, step }).collect());
+        }
         let request = sequences[live[0]].request();
         let (record_logits, want) = (request.record_logits, want(request, policy, interrupted));
         let outputs = model.decode(tokens, cache, want)?;
@@ -138,7 +150,7 @@ impl<'a> Batch<'a> {
         let mut decisions = Vec::with_capacity(live.len());
         for (place, (&index, output)) in live.iter().zip(&outputs).enumerate() {
             let sequence = &mut sequences[index];
-            sequence.append(Phase::Decode, 1, output);
+            sequence.append(Phase::Decode, 1, output.log_beta.as_ref(), output.key_norm.as_ref());
             let layer = |layer| cache.layer(layer);
             let by_position = |columns| sequence.attention_by_position(columns, model, place * kv_heads, layer);
             attention.push(output.attention.as_deref().map(by_position));
@@ -147,9 +159,7 @@ impl<'a> Batch<'a> {
         let (cuts, kept): (Vec<_>, Vec<_>) = decisions.into_iter().map(apart).unzip();
         cache.keep(&kept)?;
         let newest: Vec<&Tensor> = outputs.iter().map(|output| &output.hidden).collect();
-        let mut going: Vec<&mut Sequence> =
-            sequences.iter_mut().enumerate().filter(|(index, _)| live.contains(index)).map(|(_, s)| s).collect();
-        let draws = draw_all(&mut going, &Tensor::cat(&newest, 0)?, model)?;
+        let draws = draw_all(&mut going(sequences, live), &Tensor::cat(&newest, 0)?, model)?;
         let elapsed_us = start.elapsed().as_micros() as u64;
         let made = outputs.into_iter().zip(cuts).zip(attention).zip(draws);
         let steps = live.iter().zip(made).map(|(&sequence, (((output, cut), attention), (drawn, logits)))| {
@@ -175,12 +185,10 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Per head, layer by layer, the slots that stay, or `None` where nothing left.
-type Kept = Vec<Option<Vec<u32>>>;
-
-/// A decision's part for the trace, and its part for the tensors.
-fn apart(decision: Option<Decision>) -> (Option<Cut>, Option<Kept>) {
-    decision.map(|Decision { cut, kept }| (cut, kept)).unzip()
+/// The sequences that have not ended.
+fn going<'s>(sequences: &'s mut [Sequence], live: &[usize]) -> Vec<&'s mut Sequence> {
+    let all = sequences.iter_mut().enumerate();
+    all.filter(|(index, _)| live.contains(index)).map(|(_, sequence)| sequence).collect()
 }
 
 impl Iterator for Batch<'_> {

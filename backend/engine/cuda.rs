@@ -3,7 +3,6 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::time::Instant;
 
-use candle_core::backend::BackendDevice;
 use candle_core::cuda_backend::CudaDevice;
 use candle_core::cuda_backend::cudarc::driver::{result, sys};
 use candle_core::{Device, Result};
@@ -35,7 +34,13 @@ pub(super) fn open(number: usize) -> std::result::Result<Opened, DeviceError> {
         let reason = reason.to_string().lines().next().unwrap_or("no reason given").to_owned();
         DeviceError::Refused { number, reason }
     };
-    let device = <CudaDevice as BackendDevice>::new(number).map_err(|error| refused(&error))?;
+    // A stream of its own: everything happens on it, in order, whichever thread asks, and it can be captured.
+    let device = CudaDevice::new_with_stream(number).map_err(|error| refused(&error))?;
+    // SAFETY: with a single stream there is nothing that events of other streams could tell.
+    #[allow(unsafe_code)]
+    unsafe {
+        device.disable_event_tracking();
+    }
     let name = device.cuda_stream().context().name().map_err(|error| refused(&error))?;
     let note = Some(format!("running on GPU {number} ({name})"));
     Ok(Opened { device: Device::Cuda(device), note })

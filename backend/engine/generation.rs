@@ -12,6 +12,7 @@ use crate::model::error::ModelError;
 use crate::policy::Policy;
 use crate::trace::step::{Pass, Phase};
 
+use super::captured::Captured;
 use super::sampling::{Drawn, Sampler};
 use super::sequence::{Sequence, draw_all};
 
@@ -109,6 +110,7 @@ pub struct Generation<'a> {
     interrupted: &'a AtomicBool,
     cache: SequenceCache,
     sequence: Sequence,
+    captured: Option<Captured<'a>>,
     stop: Option<Stop>,
 }
 
@@ -124,9 +126,10 @@ impl<'a> Generation<'a> {
         sampler: Sampler,
         interrupted: &'a AtomicBool,
     ) -> Result<Self, EngineError> {
+        let captured = Captured::new(model, policy, &request, interrupted);
         let sequence = Sequence::new(model, request, sampler);
         let cache = model.new_cache(sequence.expected(policy))?;
-        Ok(Self { model, policy, interrupted, cache, sequence, stop: None })
+        Ok(Self { model, policy, interrupted, cache, sequence, captured, stop: None })
     }
 
     /// Why it ended; `None` while it goes on.
@@ -155,12 +158,15 @@ impl<'a> Generation<'a> {
     }
 
     fn step(&mut self, phase: Phase, tokens: &[u32]) -> Result<Step, EngineError> {
+        if let (Phase::Decode, Some(captured)) = (phase, &mut self.captured) {
+            return Ok(captured.pass(&mut [&mut self.sequence], &mut self.cache, tokens)?.swap_remove(0));
+        }
         let start = Instant::now();
         let request = self.sequence.request();
         let (record_logits, want) = (request.record_logits, want(request, self.policy, self.interrupted));
         let mut outputs = self.model.forward(&mut [Input { tokens, cache: &mut self.cache }], want)?;
         let output = outputs.swap_remove(0);
-        self.sequence.append(phase, tokens.len(), &output);
+        self.sequence.append(phase, tokens.len(), output.log_beta.as_ref(), output.key_norm.as_ref());
         let by_position =
             |columns| self.sequence.attention_by_position(columns, self.model, 0, |layer| self.cache.layer(layer));
         let attention = output.attention.as_deref().map(by_position);

@@ -93,11 +93,14 @@ pub fn greedy_on_device(logits: &Tensor) -> Result<Vec<Option<Drawn>>> {
     let entropy = (&log_total - ((weights * shifted)?.sum(D::Minus1)? / &total)?)?;
     let lowest = logits.min(D::Minus1)?;
     let rows = Tensor::stack(&[best, log_total, entropy, lowest], 1)?.to_vec2::<f32>()?;
-    let drawn = |row: Vec<f32>| {
-        let finite = row.iter().all(|value| value.is_finite()) && row[0] < vocab as f32;
-        finite.then(|| Drawn { id: row[0] as u32, logprob: -row[1], entropy: row[2].max(0.0) })
-    };
-    Ok(rows.into_iter().map(drawn).collect())
+    Ok(rows.into_iter().map(|row| drawn_from([row[0], row[1], row[2], row[3]], vocab)).collect())
+}
+
+/// What a device tells of a draw: the token, minus the log of its probability, the entropy, and a number that is finite
+/// when all logits are. `None` when they are not.
+pub(super) fn drawn_from(told: [f32; 4], vocab: usize) -> Option<Drawn> {
+    let finite = told.iter().all(|value| value.is_finite()) && told[0] < vocab as f32;
+    finite.then(|| Drawn { id: told[0] as u32, logprob: -told[1], entropy: told[2].max(0.0) })
 }
 
 /// Probabilities in f64, so that a vocabulary's worth of small ones still sums to 1.

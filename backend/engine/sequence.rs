@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cache::bounded::LayerCache;
 use crate::cache::ledger::{Births, Decision, Ledger, ScoreError};
-use crate::model::decoder::{Decoder, Output};
+use crate::model::decoder::Decoder;
 use crate::policy::{Policy, Scope};
-use crate::trace::step::{KvHead, Phase};
+use crate::trace::grid::Grid;
+use crate::trace::step::{Cut, KvHead, Phase};
 
 use super::generation::{EngineError, Request, Stop};
 use super::sampling::{Drawn, Sampler, greedy_on_device};
@@ -25,6 +26,14 @@ pub(super) struct Sequence {
 
 /// What a pass drew for a sequence, and the logits it drew from where the host has them.
 pub(super) type Draw = (Option<Drawn>, Vec<f32>);
+
+/// Per head, layer by layer, the slots that stay, or `None` where nothing left.
+pub(super) type Kept = Vec<Option<Vec<u32>>>;
+
+/// A decision's part for the trace, and its part for the tensors.
+pub(super) fn apart(decision: Option<Decision>) -> (Option<Cut>, Option<Kept>) {
+    decision.map(|Decision { cut, kept }| (cut, kept)).unzip()
+}
 
 impl Sequence {
     pub(super) fn new(model: &Decoder, request: Request, sampler: Sampler) -> Self {
@@ -75,15 +84,22 @@ impl Sequence {
     }
 
     /// Books a pass's tokens.
-    pub(super) fn append(&mut self, phase: Phase, fed: usize, output: &Output) {
-        self.ledger.append(Births {
-            count: fed as u32,
-            log_beta: output.log_beta.as_ref(),
-            key_norm: output.key_norm.as_ref(),
-        });
+    pub(super) fn append(
+        &mut self,
+        phase: Phase,
+        fed: usize,
+        log_beta: Option<&Grid<f32>>,
+        key_norm: Option<&Grid<f32>>,
+    ) {
+        self.ledger.append(Births { count: fed as u32, log_beta, key_norm });
         if phase == Phase::Prefill {
             self.read += fed;
         }
+    }
+
+    /// Whether someone may have to leave now.
+    pub(super) fn is_due(&self, policy: &Policy) -> bool {
+        self.ledger.is_due(policy)
     }
 
     /// Decides who leaves. The tensors must follow.

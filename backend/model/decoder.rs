@@ -5,8 +5,12 @@
 //! each sequence's own cache.
 
 mod batch;
+mod captured;
 pub(crate) mod pullback;
 
+pub use captured::{CapturedStep, StepResult};
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Module, Result, Tensor};
@@ -16,6 +20,7 @@ use crate::trace::grid::Grid;
 use crate::trace::step::Shape;
 
 use super::attention::{Attend, QUERY_BLOCK};
+use super::captured::{Machine, machine_of};
 use super::config::{Architecture, ModelConfig};
 use super::error::ModelError;
 use super::gate::{GateInput, RetentionGate, log_sigmoid};
@@ -39,6 +44,7 @@ pub struct Decoder {
     gate_input: Option<GateInput>,
     dtype: DType,
     device: Device,
+    machine: Option<Arc<dyn Machine>>,
 }
 
 struct Layer {
@@ -130,8 +136,15 @@ impl Decoder {
             gate_input,
             dtype,
             device: device.clone(),
+            machine: machine_of(device),
             config,
         })
+    }
+
+    /// The same model whose decoding steps run on another machine than its device's own; `None` composes them of tensor
+    /// operations. The machine must reach the device's memory.
+    pub fn on_machine(self, machine: Option<Arc<dyn Machine>>) -> Self {
+        Self { machine, ..self }
     }
 
     /// The model's configuration.

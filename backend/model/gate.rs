@@ -28,6 +28,14 @@ enum Body {
     Gated { gate: Projection, up: Projection, down: Projection },
 }
 
+/// `down silu(up x + up_bias) + bias`.
+pub(super) struct FusedGate<'a> {
+    pub(super) up: &'a Projection,
+    pub(super) up_bias: &'a Tensor,
+    pub(super) down: &'a Tensor,
+    pub(super) bias: &'a Tensor,
+}
+
 /// What a gate reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GateInput {
@@ -65,6 +73,16 @@ impl RetentionGate {
         match last.bias() {
             Some(bias) => gate_tail(&last.product(&inner)?, bias, down.weight(), &self.bias),
             None => self.differentiable_logits(input),
+        }
+    }
+
+    /// Its parts, when it is one product and what the kernel `gate_tail` does.
+    pub(super) fn as_fused(&self) -> Option<FusedGate<'_>> {
+        match &self.body {
+            Body::Mlp { up, middle: None, down } if down.bias().is_none() => {
+                Some(FusedGate { up, up_bias: up.bias()?, down: down.weight(), bias: &self.bias })
+            }
+            _ => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod builtin;
+pub mod captured;
 pub mod catalog;
 pub mod config;
 pub mod decoder;

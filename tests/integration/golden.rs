@@ -92,13 +92,18 @@ pub fn tensors(path: &str) -> std::collections::HashMap<String, Tensor> {
 
 /// A golden checkpoint's model in f32 on the CPU.
 pub fn model(checkpoint: &str) -> Decoder {
+    model_in(checkpoint, DType::F32)
+}
+
+/// A golden checkpoint's model in a number type on the CPU.
+pub fn model_in(checkpoint: &str, dtype: DType) -> Decoder {
     let directory = root().join("checkpoints").join(checkpoint);
     let text = read_text(&directory.join("config.json")).unwrap();
     let gate = GateConfig::parse(&text, &directory).unwrap();
     let base = root().join(gate.base_model.as_deref().unwrap());
     let config = ModelConfig::parse(&read_text(&base.join("config.json")).unwrap(), &base).unwrap();
     let path = directory.join("trimkv_weights.pth");
-    let gates = load_gates(&pth::read(&path).unwrap(), &path, &gate, &config, DType::F32, &Device::Cpu).unwrap();
+    let gates = load_gates(&pth::read(&path).unwrap(), &path, &gate, &config, dtype, &Device::Cpu).unwrap();
     let weights = Weights::open(&base).unwrap();
-    Decoder::load(config, &weights, Some((gate.kind, gates)), DType::F32, &Device::Cpu).unwrap()
+    Decoder::load(config, &weights, Some((gate.kind, gates)), dtype, &Device::Cpu).unwrap()
 }

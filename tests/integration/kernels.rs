@@ -1,17 +1,18 @@
 //! Kernels in both their forms, the host's and the GPU's, against plain arithmetic in f64. The GPU's source is compiled
 //! for the CPU and run there, thread by thread, so this holds its logic, not its speed.
 
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use trimkv_trace::engine::sampling::{Sampler, Sampling};
+use trimkv_trace::model::captured::{Launch, address};
 use trimkv_trace::model::kernels::{AttendOne, HeadLayout, arrange_heads, attend_one, gate_tail, swiglu};
 
-/// Number types, as `kernels.cu` numbers them, with what one rounding may cost.
+use crate::emulator::Emulator;
+
+/// Number types, with what one rounding may cost.
 const TYPES: [(DType, f64); 3] = [(DType::F32, 2e-6), (DType::BF16, 4.5e-3), (DType::F16, 6e-4)];
 
 /// Random numbers of a type, and the same in f64.
@@ -43,106 +44,18 @@ fn silu(x: f64) -> f64 {
     x / (1.0 + (-x).exp())
 }
 
-/// The GPU's source for the CPU; `None` where no C++ compiler is found.
-struct Emulator {
-    program: PathBuf,
-    dtype: DType,
+/// Room for a kernel's result.
+fn room(dtype: DType, count: usize) -> Tensor {
+    Tensor::zeros(count, dtype, &Device::Cpu).unwrap()
 }
 
-impl Emulator {
-    fn new(kernel: &str, dtype: DType, fixed: &[(&str, usize)]) -> Option<Self> {
-        let number = TYPES.iter().position(|(known, _)| *known == dtype).unwrap();
-        let sizes: Vec<String> = fixed.iter().map(|(_, size)| size.to_string()).collect();
-        let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{kernel}-{number}-{}", sizes.join("-")));
-        let built = Command::new(std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned()))
-            .args(["-std=c++20", "-O1", "-o"])
-            .arg(&program)
-            .arg(format!("-DNUMBER={number}"))
-            .args(fixed.iter().map(|(name, size)| format!("-D{name}={size}")))
-            .arg("tests/emulator/emulator.cpp")
-            .output();
-        match built {
-            Err(error) => {
-                println!("skipped: the GPU's kernels on the CPU ({error})");
-                None
-            }
-            Ok(output) => {
-                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-                Some(Self { program, dtype })
-            }
-        }
-    }
-
-    fn run(&self, words: &[String], input: &[u8]) -> Vec<u8> {
-        let mut child =
-            Command::new(&self.program).args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{words:?}");
-        output.stdout
-    }
-
-    /// A kernel that makes `count` numbers.
-    fn numbers(
-        &self,
-        kernel: &str,
-        blocks: [usize; 2],
-        threads: usize,
-        count: usize,
-        call: &[Argument<'_>],
-    ) -> Vec<f64> {
-        let made = self.bytes(kernel, blocks, threads, count, call);
-        cells(&Tensor::from_raw_buffer(&made, self.dtype, &[count], &Device::Cpu).unwrap())
-    }
-
-    fn bytes(&self, kernel: &str, blocks: [usize; 2], threads: usize, count: usize, call: &[Argument<'_>]) -> Vec<u8> {
-        let mut words = vec![kernel.to_owned()];
-        words.extend([blocks[0], blocks[1], threads, count].map(|size| size.to_string()));
-        let mut input = Vec::new();
-        for argument in call {
-            words.push(match argument {
-                Argument::Read(tensor) => {
-                    let bytes = raw(tensor);
-                    input.extend_from_slice(&bytes);
-                    format!("r:{}", bytes.len() / self.dtype.size_in_bytes())
-                }
-                Argument::Floats(floats) => {
-                    input.extend_from_slice(floats);
-                    format!("f:{}", floats.len() / 4)
-                }
-                Argument::Counts(counts) => {
-                    counts.iter().for_each(|count| input.extend_from_slice(&(*count as u32).to_le_bytes()));
-                    format!("c:{}", counts.len())
-                }
-                Argument::Nothing => "0".to_owned(),
-                Argument::Made => "w".to_owned(),
-                Argument::Size(size) => format!("s:{size}"),
-                Argument::Real(real) => format!("x:{real}"),
-            });
-        }
-        self.run(&words, &input)
-    }
+/// Addresses of tensors, in order; `None` is null.
+fn at<const COUNT: usize>(tensors: [Option<&Tensor>; COUNT]) -> [u64; COUNT] {
+    tensors.map(|tensor| tensor.map_or(0, |tensor| address(tensor).unwrap()))
 }
 
-enum Argument<'a> {
-    Read(&'a Tensor),
-    Floats(&'a [u8]),
-    Counts(&'a [usize]),
-    Nothing,
-    Made,
-    Size(usize),
-    Real(f64),
-}
-
-/// The bytes of a tensor's numbers.
-fn raw(tensor: &Tensor) -> Vec<u8> {
-    let flat = tensor.contiguous().unwrap().flatten_all().unwrap();
-    match tensor.dtype() {
-        DType::F32 => flat.to_vec1::<f32>().unwrap().iter().flat_map(|x| x.to_le_bytes()).collect(),
-        DType::BF16 => flat.to_vec1::<half::bf16>().unwrap().iter().flat_map(|x| x.to_le_bytes()).collect(),
-        DType::F16 => flat.to_vec1::<half::f16>().unwrap().iter().flat_map(|x| x.to_le_bytes()).collect(),
-        other => panic!("{other:?}"),
-    }
+fn counts(numbers: &[usize]) -> Tensor {
+    Tensor::new(numbers.iter().map(|&number| number as u32).collect::<Vec<_>>(), &Device::Cpu).unwrap()
 }
 
 /// By how much a kernel's two forms are off at most.
@@ -179,14 +92,18 @@ fn swiglu_is_the_product_of_a_gate_and_its_input() {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     for (dtype, allowed) in TYPES {
         let mut worst = Worst::default();
-        let emulator = Emulator::new("swiglu", dtype, &[]);
+        let emulator = Emulator::new(dtype, &[]);
         for (tokens, width) in [(1, 1), (3, 37), (2, 300)] {
             let inner = numbers(&mut random, dtype, &[tokens, 2 * width]);
             let rows = inner.exact.chunks(2 * width);
             let exact: Vec<f64> = rows.flat_map(|row| (0..width).map(|i| silu(row[i]) * row[width + i])).collect();
             let count = tokens * width;
-            let call = [Argument::Read(&inner.tensor), Argument::Made, Argument::Size(width), Argument::Size(count)];
-            let gpu = emulator.as_ref().map(|e| e.numbers("swiglu", [count.div_ceil(256), 1], 256, count, &call));
+            let gpu = emulator.as_ref().map(|emulator| {
+                let made = room(dtype, count);
+                let launch = Launch::new("swiglu", [count.div_ceil(256), 1], 256);
+                emulator.launch(&launch.at(&at([Some(&inner.tensor), None, Some(&made)])).sizes(&[width, count]));
+                cells(&made)
+            });
             worst.see(&exact, &swiglu(&inner.tensor).unwrap(), gpu);
         }
         worst.hold("swiglu", (dtype, allowed));
@@ -198,7 +115,7 @@ fn heads_are_split_normalised_and_rotated() {
     let mut random = ChaCha8Rng::seed_from_u64(2);
     for (dtype, allowed) in TYPES {
         let mut worst = Worst::default();
-        let emulator = Emulator::new("arrange_heads", dtype, &[]);
+        let emulator = Emulator::new(dtype, &[]);
         // Widths below and beyond a warp; a part of a head rotated; with and without norms.
         for (tokens, query_heads, kv_heads, dim, half, normed) in
             [(1, 4, 2, 8, 4, true), (3, 2, 1, 40, 20, true), (2, 3, 3, 64, 16, false), (5, 4, 2, 96, 48, true)]
@@ -230,14 +147,15 @@ fn heads_are_split_normalised_and_rotated() {
             }
             let weights = normed.then_some(&norms.tensor);
             let host = arrange_heads(layout, &qkv.tensor, &cos.tensor, &sin.tensor, weights).unwrap();
-            let mut call =
-                vec![&qkv.tensor, &cos.tensor, &sin.tensor].into_iter().map(Argument::Read).collect::<Vec<_>>();
-            call.push(weights.map_or(Argument::Nothing, Argument::Read));
-            call.push(Argument::Made);
-            call.extend([tokens, query_heads, kv_heads, dim, half].map(Argument::Size));
-            call.push(Argument::Real(1e-6));
-            let blocks = [(tokens * heads).div_ceil(4), 1];
-            let gpu = emulator.as_ref().map(|e| e.numbers("arrange_heads", blocks, 128, exact.len(), &call));
+            let gpu = emulator.as_ref().map(|emulator| {
+                let made = room(dtype, exact.len());
+                let launch = Launch::new("arrange_heads", [(tokens * heads).div_ceil(4), 1], 128)
+                    .at(&at([Some(&qkv.tensor), Some(&cos.tensor), Some(&sin.tensor), weights, Some(&made)]))
+                    .sizes(&[tokens, query_heads, kv_heads, dim, half])
+                    .real(1e-6);
+                emulator.launch(&launch);
+                cells(&made)
+            });
             worst.see(&exact, &host, gpu);
         }
         worst.hold("arrange_heads", (dtype, allowed));
@@ -249,7 +167,7 @@ fn a_gates_end_is_bias_silu_product_bias() {
     let mut random = ChaCha8Rng::seed_from_u64(3);
     for (dtype, allowed) in TYPES {
         let mut worst = Worst::default();
-        let emulator = Emulator::new("gate_tail", dtype, &[]);
+        let emulator = Emulator::new(dtype, &[]);
         for (tokens, inner, heads) in [(1, 8, 2), (3, 100, 4), (70, 48, 3)] {
             let up = numbers(&mut random, dtype, &[tokens, inner]);
             let up_bias = numbers(&mut random, dtype, &[inner]);
@@ -264,12 +182,17 @@ fn a_gates_end_is_bias_silu_product_bias() {
                 })
                 .collect();
             let host = gate_tail(&up.tensor, &up_bias.tensor, &down.tensor, &bias.tensor).unwrap();
-            let tensors = [&up.tensor, &up_bias.tensor, &down.tensor, &bias.tensor];
-            let mut call: Vec<_> = tensors.into_iter().map(Argument::Read).collect();
-            call.push(Argument::Made);
-            call.extend([tokens, inner, heads].map(Argument::Size));
-            let blocks = [(tokens * heads).div_ceil(4), 1];
-            let gpu = emulator.as_ref().map(|e| e.numbers("gate_tail", blocks, 128, tokens * heads, &call));
+            let gpu = emulator.as_ref().map(|emulator| {
+                let (made, floats) = (room(dtype, exact.len()), room(DType::F32, exact.len()));
+                let operands = [&up, &up_bias, &down, &bias].map(|operand| address(&operand.tensor).unwrap());
+                let launch = Launch::new("gate_tail", [(tokens * heads).div_ceil(4), 1], 128)
+                    .at(&operands)
+                    .at(&at([Some(&made), Some(&floats)]))
+                    .sizes(&[tokens, inner, heads]);
+                emulator.launch(&launch);
+                assert_eq!(cells(&floats), cells(&made), "both results are one, rounded once");
+                cells(&made)
+            });
             worst.see(&exact, &host, gpu);
         }
         worst.hold("gate_tail", (dtype, allowed));
@@ -282,7 +205,7 @@ fn one_query_of_every_head_attends_to_what_its_head_holds() {
     for (dtype, allowed) in TYPES {
         let mut worst = Worst::default();
         for (kv_heads, group, dim) in [(2, 2, 40), (3, 1, 8), (2, 4, 64)] {
-            let emulator = Emulator::new("attend", dtype, &[("HEAD_DIM", dim), ("GROUP", group)]);
+            let emulator = Emulator::new(dtype, &[("HEAD_DIM", dim), ("GROUP", group)]);
             // Columns in use, those right after the last cut, and per head those of them that it uses.
             for (columns, packed, fewest, splits) in [(1, 0, 0, 1), (9, 6, 0, 2), (150, 140, 50, 3), (150, 130, 130, 1)]
             {
@@ -317,20 +240,30 @@ fn one_query_of_every_head_attends_to_what_its_head_holds() {
                 let cache = AttendOne { scale, packed, survivors: &survivors, uneven: None, received: Some(&received) };
                 let view = |buffer: &Numbers| buffer.tensor.narrow(1, 0, columns).unwrap();
                 let host = attend_one(cache, &queries.tensor, &view(&keys), &view(&values)).unwrap();
-                let gpu = emulator.as_ref().map(|e| {
-                    let parts_count = kv_heads * group * splits * (2 + dim);
-                    let mut call: Vec<_> =
-                        [&queries.tensor, &keys.tensor, &values.tensor].into_iter().map(Argument::Read).collect();
-                    let even = survivors.iter().all(|&count| count == packed);
-                    call.push(if even { Argument::Nothing } else { Argument::Counts(&survivors) });
-                    call.push(Argument::Made);
-                    call.extend([capacity * dim, capacity * dim, packed, columns, splits].map(Argument::Size));
-                    call.push(Argument::Real(scale));
-                    let parts = e.bytes("attend_part", [kv_heads, splits], 128, parts_count, &call);
-                    let call = [Argument::Floats(&parts), Argument::Made, Argument::Size(splits)];
-                    e.numbers("attend_whole", [kv_heads * group, 1], 128, kv_heads * group * dim, &call)
-                });
-                worst.see(&exact, &host, gpu);
+                // The numbers of columns by value, and as a captured step has them: in memory, its own not counted yet.
+                let told = counts(&survivors);
+                let kept = counts(&[&[packed, columns - 1], &survivors[..]].concat());
+                let even = survivors.iter().all(|&count| count == packed);
+                for in_memory in [false, true] {
+                    let gpu = emulator.as_ref().map(|emulator| {
+                        let parts = room(DType::F32, kv_heads * group * splits * (2 + dim));
+                        let made = room(dtype, exact.len());
+                        let (told, kept) =
+                            if in_memory { (None, Some(&kept)) } else { ((!even).then_some(&told), None) };
+                        let sizes = if in_memory { [0, 0] } else { [packed, columns] };
+                        let operands = [Some(&queries.tensor), Some(&keys.tensor), Some(&values.tensor)];
+                        let part = Launch::new("attend_part", [kv_heads, splits], 128)
+                            .at(&at(operands))
+                            .at(&at([told, kept, Some(&parts)]))
+                            .sizes(&[capacity * dim, capacity * dim, sizes[0], sizes[1], splits])
+                            .real(scale);
+                        emulator.launch(&part);
+                        let whole = Launch::new("attend_whole", [kv_heads * group, 1], 128);
+                        emulator.launch(&whole.at(&at([Some(&parts), Some(&made)])).sizes(&[splits]));
+                        cells(&made)
+                    });
+                    worst.see(&exact, &host, gpu);
+                }
                 let received: Vec<f64> =
                     received.iter().flat_map(|head| head.lock().unwrap().clone()).map(f64::from).collect();
                 assert!(off(&received, &mass) < 1e-6, "what columns received is off by {:e}", off(&received, &mass));
@@ -338,4 +271,153 @@ fn one_query_of_every_head_attends_to_what_its_head_holds() {
         }
         worst.hold("attend_one", (dtype, allowed));
     }
+}
+
+#[test]
+fn a_token_enters_its_column_of_the_cache() {
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    for (dtype, _) in TYPES {
+        let Some(emulator) = Emulator::new(dtype, &[]) else { return };
+        for (biased, normed, dim, half) in [(false, true, 40, 20), (true, false, 8, 2), (true, true, 64, 32)] {
+            let (sequences, query_heads, kv_heads, capacity, column, first) = (3, 4, 2, 7, 5, 11);
+            let heads = query_heads + 2 * kv_heads;
+            let layout = HeadLayout { query_heads, kv_heads, head_dim: dim, norm_eps: 1e-6 };
+            let positions = [13usize, 11, 12];
+            let qkv = numbers(&mut random, dtype, &[sequences, heads * dim]).tensor;
+            let bias = numbers(&mut random, dtype, &[heads * dim]).tensor;
+            let (cos, sin) =
+                (numbers(&mut random, dtype, &[4, half]).tensor, numbers(&mut random, dtype, &[4, half]).tensor);
+            let norms = numbers(&mut random, dtype, &[2, dim]).tensor;
+            let buffers = [0, 1].map(|_| numbers(&mut random, dtype, &[sequences * kv_heads, capacity, dim]).tensor);
+            let before = buffers.each_ref().map(cells);
+            let queries = room(dtype, sequences * query_heads * dim);
+            let both = room(dtype, sequences * kv_heads * 2 * dim);
+            let seen = counts(&positions);
+            let state = counts(&[[3, column].as_slice(), &vec![3; sequences * kv_heads]].concat());
+            let (bias, norms) = (biased.then_some(&bias), normed.then_some(&norms));
+            let launch = Launch::new("enter_cache", [(sequences * heads).div_ceil(4), 1], 128)
+                .at(&at([Some(&qkv), bias, Some(&cos), Some(&sin), norms, Some(&seen), Some(&state)]))
+                .at(&at([Some(&queries), Some(&buffers[0]), Some(&buffers[1]), Some(&both)]))
+                .sizes(&[sequences, query_heads, kv_heads, dim, half, first, capacity * dim])
+                .real(1e-6);
+            emulator.launch(&launch);
+
+            // What the host's form makes of the same, token by token.
+            let rows = counts(&positions.map(|position| position - first));
+            let turned = |table: &Tensor| table.index_select(&rows, 0).unwrap();
+            let qkv = bias.map_or(qkv.clone(), |bias| qkv.broadcast_add(bias).unwrap());
+            let made = arrange_heads(layout, &qkv, &turned(&cos), &turned(&sin), norms).unwrap();
+            let row = |head: usize, sequence: usize| cells(&made.get(head).unwrap().get(sequence).unwrap());
+            let found = cells(&queries);
+            let after = buffers.each_ref().map(cells);
+            let entries = cells(&both);
+            let near = |found: &[f64], expected: &[f64]| assert!(off(found, expected) < 1e-2, "{dtype:?}");
+            for sequence in 0..sequences {
+                for head in 0..query_heads {
+                    near(&found[(sequence * query_heads + head) * dim..][..dim], &row(head, sequence));
+                }
+                for (kind, (before, after)) in before.iter().zip(&after).enumerate() {
+                    for head in 0..kv_heads {
+                        let expected = row(query_heads + kind * kv_heads + head, sequence);
+                        let plane = (sequence * kv_heads + head) * capacity * dim..;
+                        let (before, after) =
+                            (&before[plane.clone()][..capacity * dim], &after[plane][..capacity * dim]);
+                        let own = column * dim..(column + 1) * dim;
+                        near(&after[own.clone()], &expected);
+                        assert_eq!(after[..own.start], before[..own.start], "other columns stay");
+                        assert_eq!(after[own.end..], before[own.end..], "other columns stay");
+                        let copy = ((sequence * kv_heads + head) * 2 + kind) * dim;
+                        assert_eq!(entries[copy..][..dim], after[own]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_layer_made_is_added_and_the_sum_normalised() {
+    let mut random = ChaCha8Rng::seed_from_u64(6);
+    for (dtype, allowed) in TYPES {
+        let Some(emulator) = Emulator::new(dtype, &[]) else { return };
+        for (tokens, width, adds, biased) in [(1, 5, false, false), (2, 300, true, false), (3, 64, true, true)] {
+            let stream = numbers(&mut random, dtype, &[tokens, width]);
+            let made = numbers(&mut random, dtype, &[tokens, width]).tensor;
+            let (bias, weight) = (numbers(&mut random, dtype, &[width]).tensor, numbers(&mut random, dtype, &[width]));
+            let expected = match (adds, biased) {
+                (false, _) => stream.tensor.copy().unwrap(),
+                (true, false) => (&stream.tensor + &made).unwrap(),
+                (true, true) => (&stream.tensor + made.broadcast_add(&bias).unwrap()).unwrap(),
+            };
+            let normed = room(dtype, tokens * width);
+            let operands = [Some(&stream.tensor), adds.then_some(&made), biased.then_some(&bias)];
+            let launch = Launch::new("add_norm", [tokens, 1], 256)
+                .at(&at(operands))
+                .at(&at([Some(&weight.tensor), Some(&normed)]))
+                .sizes(&[width])
+                .real(1e-6);
+            emulator.launch(&launch);
+            assert_eq!(cells(&stream.tensor), cells(&expected), "{dtype:?}");
+            let expected = cells(&expected);
+            let exact = expected.chunks(width).map(<[f64]>::to_vec).flat_map(|row| {
+                let mean = row.iter().map(|x| x * x).sum::<f64>() / width as f64;
+                row.into_iter().zip(weight.exact.clone()).map(move |(x, w)| x * w / (mean + 1e-6).sqrt())
+            });
+            let found = off(&cells(&normed), &exact.collect::<Vec<_>>());
+            println!("add_norm in {dtype:?}: largest difference {found:.1e}");
+            assert!(found <= allowed);
+        }
+    }
+}
+
+#[test]
+fn rows_of_the_embedding_are_copied_by_token() {
+    let mut random = ChaCha8Rng::seed_from_u64(7);
+    for (dtype, _) in TYPES {
+        let Some(emulator) = Emulator::new(dtype, &[]) else { return };
+        let table = numbers(&mut random, dtype, &[9, 70]).tensor;
+        let (ids, made) = (counts(&[8, 0, 3]), room(dtype, 3 * 70));
+        let launch = Launch::new("embed", [3, 1], 64).at(&at([Some(&ids), Some(&table), Some(&made)])).sizes(&[70]);
+        emulator.launch(&launch);
+        assert_eq!(cells(&made), cells(&table.index_select(&ids, 0).unwrap()));
+    }
+}
+
+/// Ties included: the rows hold the highest logit several times.
+#[test]
+fn a_kernel_draws_as_the_host_does() {
+    for (dtype, _) in TYPES {
+        let Some(emulator) = Emulator::new(dtype, &[]) else { return };
+        for (vocab, threads) in [(1, 32), (31, 64), (1031, 1024), (5000, 256)] {
+            let logit = |row: u64, i: u64| ((i * 7919 + row * 104_729) % 97) as f32 * 0.125 - 6.0;
+            let mut rows: Vec<Vec<f32>> = (0..3).map(|row| (0..vocab).map(|i| logit(row, i)).collect()).collect();
+            rows[1][vocab as usize / 2] = f32::NAN;
+            let logits = Tensor::new(rows.clone(), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let (ids, told) = (counts(&[77, 77, 77]), room(DType::F32, 12));
+            let launch = Launch::new("draw", [3, 1], threads)
+                .at(&at([Some(&logits), Some(&ids), Some(&told)]))
+                .sizes(&[vocab as usize]);
+            emulator.launch(&launch);
+            let told = told.to_vec1::<f32>().unwrap();
+            let ids = ids.to_vec1::<u32>().unwrap();
+            for row in [0, 2] {
+                let drawn = Sampler::new(Sampling::Greedy, 0).draw(&rows[row]).unwrap();
+                let [id, below, entropy, odd] = [0, 1, 2, 3].map(|i| told[row * 4 + i]);
+                assert_eq!((id as u32, ids[row], odd), (drawn.id, drawn.id, 0.0), "{vocab} tokens");
+                assert!((below + drawn.logprob).abs() < 1e-5 && (entropy - drawn.entropy).abs() < 1e-4);
+            }
+            assert!(told[7].is_nan(), "a row that is not finite says so");
+            assert!(u64::from(ids[1]) < vocab, "and its token can be fed all the same");
+        }
+    }
+}
+
+#[test]
+fn a_steps_end_counts_a_token_and_a_column() {
+    let Some(emulator) = Emulator::new(DType::F32, &[]) else { return };
+    let (positions, state) = (counts(&[4, 9]), counts(&[3, 6, 3, 2, 5, 5, 5, 5]));
+    let launch = Launch::new("advance", [1, 1], 32).at(&at([Some(&positions), Some(&state)])).sizes(&[2, 2, 4]);
+    emulator.launch(&launch);
+    assert_eq!(positions.to_vec1::<u32>().unwrap(), [5, 10]);
+    assert_eq!(state.to_vec1::<u32>().unwrap(), [3, 7, 3, 2, 5, 6, 5, 5]);
 }

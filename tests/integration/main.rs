@@ -6,9 +6,11 @@ mod architecture;
 mod bad_input;
 mod batch;
 mod bench;
+mod captured;
 #[cfg(feature = "view")]
 mod cells;
 mod cli;
+mod emulator;
 mod equivalences;
 mod evaluation;
 #[cfg(feature = "view")]

@@ -151,7 +151,7 @@ impl Kernel for Attention<'_> {
             Some(uneven) => call.counts(uneven),
             None => call.nothing(),
         };
-        call.floats(&parts);
+        call.nothing().floats(&parts);
         for size in [key_planes.stride, value_planes.stride, self.cache.packed, self.columns, splits] {
             call.size(size);
         }

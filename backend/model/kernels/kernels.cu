@@ -47,42 +47,38 @@ __device__ inline float warp_sum(float x) {
   return x;
 }
 
-// One thread for a number of the result.
-extern "C" __global__ void swiglu(const number* inner, number* out, size width, size count) {
-  size index = (size)blockIdx.x * blockDim.x + threadIdx.x;
-  if (index >= count) return;
-  const number* row = inner + index / width * 2 * width + index % width;
-  out[index] = narrow(silu(wide(row[0])) * wide(row[width]));
+// A number of a row, with its bias where there is one; the sum is rounded as a tensor's would be.
+__device__ inline float with_bias(const number* row, const number* bias, size i) {
+  return bias ? wide(narrow(wide(row[i]) + wide(bias[i]))) : wide(row[i]);
 }
 
-// One warp for a token of a head.
-extern "C" __global__ void arrange_heads(const number* qkv, const number* cos, const number* sin, const number* norms,
-                                         number* out, size tokens, size query_heads, size kv_heads, size head_dim,
-                                         size half, float eps) {
-  size heads = query_heads + 2 * kv_heads;
-  size item = (size)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
-  unsigned lane = threadIdx.x % 32;
-  if (item >= tokens * heads) return;  // a whole warp
-  size token = item / heads, head = item % heads;
-  const number* row = qkv + item * head_dim;
-  number* made = out + (head * tokens + token) * head_dim;
-  if (head >= query_heads + kv_heads) {
-    for (size i = lane; i < head_dim; i += 32) made[i] = row[i];
-    return;
-  }
-  const number* weights = norms ? norms + (head >= query_heads ? head_dim : 0) : 0;
+// One thread for a number of the result.
+extern "C" __global__ void swiglu(const number* inner, const number* bias, number* out, size width, size count) {
+  size index = (size)blockIdx.x * blockDim.x + threadIdx.x;
+  if (index >= count) return;
+  const number* row = inner + index / width * 2 * width;
+  size i = index % width;
+  out[index] = narrow(silu(with_bias(row, bias, i)) * with_bias(row, bias, width + i));
+}
+
+// A head of a token by one warp: bias, norm and rotation, where there are any.
+__device__ inline void make_head(const number* row, const number* bias, const number* weights, const number* cos,
+                                 const number* sin, number* made, size head_dim, size half, float eps, unsigned lane) {
   float scale = 1.0f;
   if (weights) {
     float squares = 0.0f;
-    for (size i = lane; i < head_dim; i += 32) squares += wide(row[i]) * wide(row[i]);
+    for (size i = lane; i < head_dim; i += 32) {
+      float x = with_bias(row, bias, i);
+      squares += x * x;
+    }
     scale = 1.0f / sqrtf(warp_sum(squares) / (float)head_dim + eps);
   }
   for (size i = lane; i < head_dim; i += 32) {
-    float x = wide(row[i]) * (weights ? scale * wide(weights[i]) : 1.0f);
+    float x = with_bias(row, bias, i) * (weights ? scale * wide(weights[i]) : 1.0f);
     if (i < 2 * half) {
       size other = i < half ? i + half : i - half;
-      size angle = token * half + (i < half ? i : i - half);
-      float y = wide(row[other]) * (weights ? scale * wide(weights[other]) : 1.0f);
+      size angle = i < half ? i : i - half;
+      float y = with_bias(row, bias, other) * (weights ? scale * wide(weights[other]) : 1.0f);
       float c = wide(cos[angle]), s = wide(sin[angle]);
       x = i < half ? x * c - y * s : x * c + y * s;
     }
@@ -91,8 +87,151 @@ extern "C" __global__ void arrange_heads(const number* qkv, const number* cos, c
 }
 
 // One warp for a token of a head.
+extern "C" __global__ void arrange_heads(const number* qkv, const number* cos, const number* sin, const number* norms,
+                                         number* out, size tokens, size query_heads, size kv_heads, size head_dim,
+                                         size half, float eps) {
+  size heads = query_heads + 2 * kv_heads;
+  size item = (size)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+  if (item >= tokens * heads) return;  // a whole warp
+  size token = item / heads, head = item % heads;
+  bool turned = head < query_heads + kv_heads;
+  const number* weights = norms && turned ? norms + (head >= query_heads ? head_dim : 0) : 0;
+  make_head(qkv + item * head_dim, 0, weights, cos + token * half, sin + token * half,
+            out + (head * tokens + token) * head_dim, head_dim, turned ? half : 0, eps, threadIdx.x % 32);
+}
+
+// arrange_heads for one new token of every sequence, in a step that is the same every time: keys and values go straight to
+// their column of the cache. Positions and columns are read from memory. counts: columns right after the last cut, columns in
+// use before this step, per head those of the former that it uses. Where both is given, it gets every head's key and value.
+extern "C" __global__ void enter_cache(const number* qkv, const number* bias, const number* cos, const number* sin,
+                                       const number* norms, const unsigned* positions, const unsigned* counts,
+                                       number* queries, number* keys, number* values, number* both, size sequences,
+                                       size query_heads, size kv_heads, size head_dim, size half, size first_position,
+                                       size stride, float eps) {
+  size heads = query_heads + 2 * kv_heads;
+  size item = (size)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+  unsigned lane = threadIdx.x % 32;
+  if (item >= sequences * heads) return;  // a whole warp
+  size sequence = item / heads, head = item % heads;
+  bool is_query = head < query_heads, is_value = head >= query_heads + kv_heads;
+  size kv_head = (head - query_heads) % kv_heads;
+  size entry = (sequence * kv_heads + kv_head) * stride + counts[1] * head_dim;
+  number* made = is_query ? queries + (sequence * query_heads + head) * head_dim : (is_value ? values : keys) + entry;
+  const number* weights = norms && !is_value ? norms + (is_query ? 0 : head_dim) : 0;
+  size angle = (positions[sequence] - first_position) * half;
+  make_head(qkv + item * head_dim, bias ? bias + head * head_dim : 0, weights, cos + angle, sin + angle, made, head_dim,
+            is_value ? 0 : half, eps, lane);
+  if (both && !is_query) {
+    number* copy = both + ((sequence * kv_heads + kv_head) * 2 + is_value) * head_dim;
+    for (size i = lane; i < head_dim; i += 32) copy[i] = made[i];
+  }
+}
+
+// One block for a token: its row of the embedding.
+extern "C" __global__ void embed(const unsigned* ids, const number* table, number* hidden, size width) {
+  const number* row = table + ids[blockIdx.x] * width;
+  for (size i = threadIdx.x; i < width; i += blockDim.x) hidden[blockIdx.x * width + i] = row[i];
+}
+
+// One block for a token: adds what a layer made to the stream, in place, and normalises the sum (RMS).
+extern "C" __global__ void add_norm(number* hidden, const number* made, const number* bias, const number* weight,
+                                    number* normed, size width, float eps) {
+  __shared__ float squares_of[32];
+  hidden += blockIdx.x * width;
+  normed += blockIdx.x * width;
+  float squares = 0.0f;
+  for (size i = threadIdx.x; i < width; i += blockDim.x) {
+    float x = wide(hidden[i]);
+    if (made) {
+      number sum = narrow(x + with_bias(made + blockIdx.x * width, bias, i));
+      hidden[i] = sum;
+      x = wide(sum);
+    }
+    squares += x * x;
+  }
+  squares = warp_sum(squares);
+  if (threadIdx.x % 32 == 0) squares_of[threadIdx.x / 32] = squares;
+  __syncthreads();
+  squares = 0.0f;
+  for (unsigned warp = 0; warp < blockDim.x / 32; warp++) squares += squares_of[warp];
+  float scale = 1.0f / sqrtf(squares / (float)width + eps);
+  // A thread reads what it wrote itself.
+  for (size i = threadIdx.x; i < width; i += blockDim.x) normed[i] = narrow(wide(hidden[i]) * scale * wide(weight[i]));
+}
+
+// One block for a sequence: its most likely token, the lowest id among equals, which is also the next to be fed. Told of it:
+// the id, minus its log probability, the entropy, and a number that is finite when all logits are.
+extern "C" __global__ void draw(const number* logits, unsigned* ids, float* told, size vocab) {
+  __shared__ float best_of[32], id_of[32], total_of[32], sum_of[32], odd_of[32];
+  logits += blockIdx.x * vocab;
+  float best = MINUS_INFINITY, id = (float)vocab, odd = 0.0f;
+  for (size i = threadIdx.x; i < vocab; i += blockDim.x) {
+    float x = wide(logits[i]);
+    odd += x - x;  // not a number unless x is finite
+    if (x > best) {
+      best = x;
+      id = (float)i;
+    }
+  }
+  unsigned warp = threadIdx.x / 32, warps = blockDim.x / 32;
+  for (int distance = 16; distance > 0; distance /= 2) {
+    float other = LANES(best, distance), other_id = LANES(id, distance);
+    if (other > best || (other == best && other_id < id)) {
+      best = other;
+      id = other_id;
+    }
+  }
+  odd = warp_sum(odd);
+  if (threadIdx.x % 32 == 0) {
+    best_of[warp] = best;
+    id_of[warp] = id;
+    odd_of[warp] = odd;
+  }
+  __syncthreads();
+  for (unsigned w = 0; w < warps; w++) {
+    if (best_of[w] > best || (best_of[w] == best && id_of[w] < id)) {
+      best = best_of[w];
+      id = id_of[w];
+    }
+  }
+  float total = 0.0f, sum = 0.0f;
+  for (size i = threadIdx.x; i < vocab; i += blockDim.x) {
+    float below = wide(logits[i]) - best;
+    float weight = expf(below);
+    total += weight;
+    sum += weight * below;
+  }
+  total = warp_sum(total);
+  sum = warp_sum(sum);
+  if (threadIdx.x % 32 == 0) {
+    total_of[warp] = total;
+    sum_of[warp] = sum;
+  }
+  __syncthreads();
+  if (threadIdx.x > 0) return;
+  total = sum = odd = 0.0f;
+  for (unsigned w = 0; w < warps; w++) {
+    total += total_of[w];
+    sum += sum_of[w];
+    odd += odd_of[w];
+  }
+  ids[blockIdx.x] = odd == 0.0f ? (unsigned)id : 0;
+  told += blockIdx.x * 4;
+  told[0] = id;
+  told[1] = logf(total);
+  told[2] = logf(total) - sum / total;
+  told[3] = odd;
+}
+
+// One block, at the end of a step: every sequence has one token more, every layer one column.
+extern "C" __global__ void advance(unsigned* positions, unsigned* counts, size sequences, size layers, size per_layer) {
+  for (size i = threadIdx.x; i < sequences; i += blockDim.x) positions[i]++;
+  for (size i = threadIdx.x; i < layers; i += blockDim.x) counts[i * per_layer + 1]++;
+}
+
+// One warp for a token of a head. The results, rounded, go to one of out and floats.
 extern "C" __global__ void gate_tail(const number* up, const number* up_bias, const number* down, const number* bias,
-                                     number* out, size tokens, size inner, size heads) {
+                                     number* out, float* floats, size tokens, size inner, size heads) {
   size item = (size)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
   unsigned lane = threadIdx.x % 32;
   if (item >= tokens * heads) return;  // a whole warp
@@ -101,7 +240,10 @@ extern "C" __global__ void gate_tail(const number* up, const number* up_bias, co
   for (size i = lane; i < inner; i += 32)
     sum += silu(wide(up[token * inner + i]) + wide(up_bias[i])) * wide(down[head * inner + i]);
   sum = warp_sum(sum);
-  if (lane == 0) out[item] = narrow(sum + wide(bias[head]));
+  if (lane > 0) return;
+  number made = narrow(sum + wide(bias[head]));
+  if (out) out[item] = made;
+  if (floats) floats[item] = wide(made);
 }
 
 #ifdef HEAD_DIM
@@ -112,12 +254,18 @@ extern "C" __global__ void gate_tail(const number* up, const number* up_bias, co
 #define NUMBER_OF(k) ((k) * 32 + lane)
 
 // One block for a part of a KV head's columns; its warps take columns in turn, and each reads a key and a value once for
-// the whole group, keeping running maxima and sums (the online softmax of Milakov and Gimelshein 2018).
+// the whole group, keeping running maxima and sums (the online softmax of Milakov and Gimelshein 2018). Where counts are
+// given (see enter_cache), they say how many columns there are: those in use before this step, and its own.
 extern "C" __global__ void attend_part(const number* queries, const number* keys, const number* values,
-                                       const unsigned* survivors, float* parts, size key_stride, size value_stride,
-                                       size packed, size columns, size splits, float scale) {
+                                       const unsigned* survivors, const unsigned* counts, float* parts, size key_stride,
+                                       size value_stride, size packed, size columns, size splits, float scale) {
   __shared__ float most_of[WARPS][GROUP], total_of[WARPS][GROUP], sums_of[WARPS][GROUP][HEAD_DIM];
   unsigned head = blockIdx.x, split = blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (counts) {
+    packed = counts[0];
+    columns = counts[1] + 1;
+    survivors = counts + 2;
+  }
   size used = survivors ? survivors[head] : packed;
   size per_split = (columns + splits - 1) / splits;
   size begin = split * per_split;

@@ -5,11 +5,11 @@ use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg, sys::CUdevice_attribute,
+    CudaFunction, CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg, sys::CUdevice_attribute,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda_backend::{CudaDType, CudaDevice, WrapErr};
-use candle_core::{CudaStorage, Layout, Result, Shape, Storage, Tensor};
+use candle_core::{CudaStorage, DType, Layout, Result, Shape, Storage, Tensor};
 
 use super::Kernel;
 use super::number::Number;
@@ -22,27 +22,9 @@ static COMPILED: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 /// Numbers on a GPU.
 pub(super) type Numbers<T> = CudaSlice<T>;
 
-/// A number type as `kernels.cu` knows it.
-pub(super) trait OnDevice: CudaDType + DeviceRepr {
-    /// Its `NUMBER`; `None` where there are no kernels for it.
-    const NUMBER: Option<usize>;
-}
-
-impl OnDevice for f32 {
-    const NUMBER: Option<usize> = Some(0);
-}
-
-impl OnDevice for half::bf16 {
-    const NUMBER: Option<usize> = Some(1);
-}
-
-impl OnDevice for half::f16 {
-    const NUMBER: Option<usize> = Some(2);
-}
-
-impl OnDevice for f64 {
-    const NUMBER: Option<usize> = None;
-}
+/// A number type that a GPU's memory may hold.
+pub(super) trait OnDevice: CudaDType + DeviceRepr {}
+impl<T: CudaDType + DeviceRepr> OnDevice for T {}
 
 /// Runs a kernel in the type of its first operand.
 pub(super) fn run<K: Kernel>(kernel: &K, first: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
@@ -92,9 +74,7 @@ impl<'a, T: Number> Operand<'a, T> {
 
     /// Blocks that keep this GPU busy.
     pub(super) fn blocks_wanted(&self) -> usize {
-        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
-        let processors = self.device.cuda_stream().context().attribute(attribute);
-        2 * processors.map_or(64, |count| count.max(1) as usize)
+        blocks_wanted(self.device)
     }
 
     /// Room for results between two kernels. Its content is arbitrary.
@@ -107,15 +87,9 @@ impl<'a, T: Number> Operand<'a, T> {
     }
 
     /// A call of a kernel for this number type; `fixed` is what the compiler should know.
-    pub(super) fn call(&self, name: &'static str, fixed: &[(&str, usize)]) -> Result<Call<'a, T>> {
-        let Some(number) = T::NUMBER else { candle_core::bail!("there is no {name} for this number type") };
-        let mut module = format!("trimkv-{number}");
-        let mut options = vec![format!("-DNUMBER={number}")];
-        for (name, value) in fixed {
-            module += &format!("-{value}");
-            options.push(format!("-D{name}={value}"));
-        }
-        Ok(Call { name, module, options, device: self.device, arguments: Vec::new(), made: None })
+    pub(super) fn call(&self, name: &'static str, fixed: &[(&'static str, usize)]) -> Result<Call<'a, T>> {
+        let function = load(self.device, name, T::DTYPE, fixed)?;
+        Ok(Call { name, function, device: self.device, arguments: Vec::new(), made: None })
     }
 }
 
@@ -132,8 +106,7 @@ enum Argument<'a, T> {
 /// A call that is being put together; its arguments are in the order of the kernel's.
 pub(super) struct Call<'a, T> {
     name: &'static str,
-    module: String,
-    options: Vec<String>,
+    function: CudaFunction,
     device: &'a CudaDevice,
     arguments: Vec<Argument<'a, T>>,
     made: Option<CudaSlice<T>>,
@@ -198,20 +171,14 @@ impl<'a, T: Number> Call<'a, T> {
     }
 
     fn send(self, blocks: [usize; 2], threads: u32) -> Result<Option<CudaSlice<T>>> {
-        let Self { name, module, options, device, arguments, made } = self;
+        let Self { name, function, device, arguments, made } = self;
         let too_large = |_| candle_core::Error::Msg(format!("{name} has too much to do in one launch"));
         let [x, y] = [u32::try_from(blocks[0]).map_err(too_large)?, u32::try_from(blocks[1]).map_err(too_large)?];
         if x == 0 || y == 0 {
             return Ok(made);
         }
-        let function = {
-            let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-            if !compiled.contains_key(&module) {
-                compiled.insert(module.clone(), compile(options)?);
-            }
-            device.get_or_load_custom_func(name, &module, &compiled[&module])?
-        };
-        let mut builder = function.builder();
+        let stream = device.cuda_stream();
+        let mut builder = stream.launch_builder(&function);
         for argument in &arguments {
             match argument {
                 Argument::Read(numbers) => builder.arg(numbers),
@@ -236,6 +203,42 @@ impl<'a, T: Number> Call<'a, T> {
         unsafe { builder.launch(config) }.w()?;
         Ok(made)
     }
+}
+
+/// Blocks that keep a GPU busy.
+pub(in crate::model) fn blocks_wanted(device: &CudaDevice) -> usize {
+    let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+    let processors = device.cuda_stream().context().attribute(attribute);
+    2 * processors.map_or(64, |count| count.max(1) as usize)
+}
+
+/// A kernel for a number type; `fixed` is what the compiler should know.
+///
+/// # Errors
+/// When there is none for the type, or it cannot be compiled or loaded.
+pub(in crate::model) fn load(
+    device: &CudaDevice,
+    name: &str,
+    dtype: DType,
+    fixed: &[(&'static str, usize)],
+) -> Result<CudaFunction> {
+    let number = match dtype {
+        DType::F32 => 0,
+        DType::BF16 => 1,
+        DType::F16 => 2,
+        other => candle_core::bail!("there is no {name} for {other:?}"),
+    };
+    let mut module = format!("trimkv-{number}");
+    let mut options = vec![format!("-DNUMBER={number}")];
+    for (name, value) in fixed {
+        module += &format!("-{value}");
+        options.push(format!("-D{name}={value}"));
+    }
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !compiled.contains_key(&module) {
+        compiled.insert(module.clone(), compile(options)?);
+    }
+    Ok(device.get_or_load_custom_func(name, &module, &compiled[&module])?.into_cuda_function())
 }
 
 fn compile(options: Vec<String>) -> Result<String> {

@@ -15,6 +15,8 @@ mod swiglu;
 pub use attend::{AttendOne, attend_one};
 pub use gate_tail::gate_tail;
 pub use heads::{HeadLayout, arrange_heads};
+#[cfg(feature = "cuda")]
+pub(super) use launch::{blocks_wanted, load};
 pub use swiglu::swiglu;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor};

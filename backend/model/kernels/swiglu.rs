@@ -54,7 +54,7 @@ impl Kernel for Swiglu {
         let [inner] = operands else { candle_core::bail!("swiglu has one operand") };
         let count = self.tokens * self.width;
         let mut call = inner.call(Self::NAME, &[])?;
-        call.read(inner.contiguous()?).write(count)?.size(self.width).size(count);
+        call.read(inner.contiguous()?).nothing().write(count)?.size(self.width).size(count);
         Ok((call.launch([count.div_ceil(256), 1], 256)?, (self.tokens, self.width).into()))
     }
 }

@@ -1,0 +1,251 @@
+//! Steps that are put together once against passes that are made of tensor operations. A machine that emulates the
+//! GPU's kernels on the CPU runs the very list of operations that a GPU captures, again and again.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use candle_core::DType;
+use trimkv_trace::cache::batch::BatchCache;
+use trimkv_trace::engine::batch::Batch;
+use trimkv_trace::engine::generation::{Generation, Request, Stop};
+use trimkv_trace::engine::sampling::{Drawn, Sampler, Sampling};
+use trimkv_trace::model::attention::QUERY_BLOCK;
+use trimkv_trace::model::decoder::{CapturedStep, Decoder, Input, Want};
+use trimkv_trace::policy::recency::Recency;
+use trimkv_trace::policy::retention::Retention;
+use trimkv_trace::policy::{CutRule, Policy, Scope};
+use trimkv_trace::trace::recording::Recording;
+
+use crate::emulator::{Emulated, Emulator};
+use crate::golden;
+
+fn emulated(model: Decoder) -> Decoder {
+    model.on_machine(Some(Arc::new(Emulated { blocks: 6 })))
+}
+
+fn can_emulate() -> bool {
+    Emulator::new(DType::F32, &[]).is_some()
+}
+
+struct Run {
+    drawn: Vec<Drawn>,
+    recording: Recording,
+    stop: Option<Stop>,
+}
+
+fn request(vocab: usize, index: usize, length: usize, max_new_tokens: usize) -> Request {
+    Request {
+        prompt: (0..length).map(|i| ((i * i * 7 + i * 31 + 11 + index * 17) % (vocab - 3) + 3) as u32).collect(),
+        prefill_chunk: (index == 1).then_some(9),
+        max_new_tokens,
+        eos: vec![],
+        context: 1024,
+        record_attention: false,
+        record_logits: false,
+        query_block: QUERY_BLOCK,
+    }
+}
+
+fn alone(model: &Decoder, policy: &Policy, request: Request, sampling: Sampling) -> Run {
+    let running = AtomicBool::new(false);
+    let mut generation = Generation::new(model, policy, request, Sampler::new(sampling, 5), &running).unwrap();
+    let mut run = Run { drawn: Vec::new(), recording: Recording::new(model.shape()), stop: None };
+    for step in &mut generation {
+        let step = step.unwrap();
+        run.drawn.extend(step.drawn);
+        run.recording.apply(&step.pass).unwrap();
+    }
+    run.stop = generation.stop();
+    run
+}
+
+fn together(model: &Decoder, policy: &Policy, requests: Vec<Request>) -> (Vec<Run>, &'static str) {
+    let running = AtomicBool::new(false);
+    let new = |_: &Request| Run { drawn: Vec::new(), recording: Recording::new(model.shape()), stop: None };
+    let mut runs: Vec<Run> = requests.iter().map(new).collect();
+    let requests = requests.into_iter().map(|request| (request, Sampler::new(Sampling::Greedy, 0))).collect();
+    let mut batch = Batch::new(model, policy, requests, &running).unwrap();
+    for steps in &mut batch {
+        for step in steps.unwrap() {
+            runs[step.sequence].drawn.extend(step.step.drawn);
+            runs[step.sequence].recording.apply(&step.step.pass).unwrap();
+        }
+    }
+    let manner = batch.manner();
+    runs.iter_mut().enumerate().for_each(|(index, run)| run.stop = batch.stop(index));
+    (runs, manner)
+}
+
+#[track_caller]
+fn assert_same(what: &str, found: &Run, expected: &Run) {
+    let ids = |run: &Run| run.drawn.iter().map(|drawn| drawn.id).collect::<Vec<_>>();
+    assert_eq!((found.stop, ids(found)), (expected.stop, ids(expected)), "{what}");
+    for (found, expected) in found.drawn.iter().zip(&expected.drawn) {
+        let off = (found.logprob - expected.logprob).abs().max((found.entropy - expected.entropy).abs());
+        assert!(off < 1e-4, "{what}: {found:?} is not {expected:?}");
+    }
+    let [found, expected] = [&found.recording, &expected.recording];
+    assert_eq!(found.steps.len(), expected.steps.len(), "{what}");
+    for (found, expected) in found.steps.iter().zip(&expected.steps) {
+        assert_eq!(
+            (found.tokens_seen, found.phase, found.cached, found.evicted),
+            (expected.tokens_seen, expected.phase, expected.cached, expected.evicted),
+            "{what}"
+        );
+    }
+    for head in expected.lifetimes.shape().iter() {
+        let departures = |run: &Recording| run.lifetimes.departures(head).collect::<Vec<_>>();
+        assert_eq!(departures(found), departures(expected), "{what}: {head}");
+        let [found, expected] = [found, expected].map(|run| run.lifetimes.log_beta(head));
+        assert_eq!(found.len(), expected.len(), "{what}: {head}");
+        let off = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-4, "{what}: log beta of {head} is off by {off}");
+    }
+}
+
+fn policies() -> Vec<(&'static str, Policy)> {
+    let retention = |rule| Policy { scorer: Box::new(Retention::default()), rule: Some(rule) };
+    let rule = CutRule::per_head(12, 5);
+    vec![
+        ("full", Policy::full()),
+        ("trimkv", retention(rule)),
+        ("a cut at every step", retention(CutRule::per_head(12, 1))),
+        ("global", retention(CutRule { scope: Scope::Global, ..rule })),
+        ("threshold", retention(CutRule { threshold: Some(0.3), ..rule })),
+        ("window", Policy { scorer: Box::new(Recency::window()), rule: Some(rule) }),
+    ]
+}
+
+/// Rotated halves and wholes, norms, biases, and both inputs that a gate may have.
+const MODELS: [&str; 4] = ["qwen3-rg", "qwen3-rg2", "llama-bias-rg", "phi3-rg"];
+
+#[test]
+fn captured_steps_are_passes_of_tensor_operations() {
+    if !can_emulate() {
+        return;
+    }
+    let nucleus = Sampling::Nucleus { temperature: 0.8, top_p: 0.9 };
+    for (index, name) in MODELS.into_iter().enumerate() {
+        let (plain, model) = (golden::model(name), emulated(golden::model(name)));
+        let want = Want::default();
+        assert!(model.captures(want) && !plain.captures(want));
+        // Long enough that a full cache has to grow twice.
+        let request = request(model.config().vocab, 0, 21, 19);
+        for (place, (policy_name, policy)) in policies().into_iter().enumerate() {
+            // One model meets every policy, the others two of them.
+            if index > 0 && place / 2 != index - 1 {
+                continue;
+            }
+            let sampling = if place % 2 == 0 { Sampling::Greedy } else { nucleus };
+            let expected = alone(&plain, &policy, request.clone(), sampling);
+            let found = alone(&model, &policy, request.clone(), sampling);
+            assert_same(&format!("{name}, {policy_name}, {sampling:?}"), &found, &expected);
+        }
+    }
+}
+
+/// Sequences of different lengths, and such as end while others go on.
+#[test]
+fn captured_steps_of_a_batch_are_its_sequences_alone() {
+    if !can_emulate() {
+        return;
+    }
+    for (name, policy_name) in [("qwen3-rg", "trimkv"), ("llama-bias-rg", "full"), ("phi3-rg", "global")] {
+        let (plain, model) = (golden::model(name), emulated(golden::model(name)));
+        let (_, policy) = policies().into_iter().find(|(name, _)| *name == policy_name).unwrap();
+        for lengths in [[(17, 12), (8, 12), (21, 12)], [(11, 15), (20, 4), (5, 1)]] {
+            let requests = lengths.into_iter().enumerate();
+            let requests = requests.map(|(i, (length, new))| request(model.config().vocab, i, length, new));
+            let requests: Vec<Request> = requests.collect();
+            let (found, manner) = together(&model, &policy, requests.clone());
+            assert_eq!(manner, "graph");
+            for (index, (found, request)) in found.iter().zip(requests).enumerate() {
+                let expected = alone(&plain, &policy, request, Sampling::Greedy);
+                assert_same(&format!("{name}, {policy_name}, {index}"), found, &expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_that_ends_the_text_ends_captured_steps() {
+    if !can_emulate() {
+        return;
+    }
+    let (plain, model) = (golden::model("qwen3-rg"), emulated(golden::model("qwen3-rg")));
+    let mut request = request(model.config().vocab, 0, 21, 19);
+    let free = alone(&plain, &Policy::full(), request.clone(), Sampling::Greedy);
+    request.eos = vec![free.drawn[7].id];
+    let expected = alone(&plain, &Policy::full(), request.clone(), Sampling::Greedy);
+    assert_eq!(expected.stop, Some(Stop::Eos));
+    assert_same("eos", &alone(&model, &Policy::full(), request, Sampling::Greedy), &expected);
+}
+
+/// In narrow types a captured step is as near to the same in f32 as a pass of tensor operations is.
+#[test]
+fn captured_steps_in_narrow_types_are_as_exact_as_tensor_operations() {
+    for dtype in [DType::BF16, DType::F16] {
+        if Emulator::new(dtype, &[]).is_none() {
+            return;
+        }
+        for name in MODELS {
+            let exact = decode(&golden::model(name), None);
+            let narrow = golden::model_in(name, dtype);
+            let composed = decode(&narrow, None);
+            let captured = decode(&emulated(narrow), Some(CapturedStep::default()));
+            let [composed, captured] = [composed, captured]
+                .map(|(logits, log_beta)| (mean_difference(&logits, &exact.0), mean_difference(&log_beta, &exact.1)));
+            println!(
+                "{name} in {dtype:?}: logits off by {:.1e}, log beta by {:.1e}; of tensor operations by {:.1e} and {:.1e}",
+                captured.0, captured.1, composed.0, composed.1
+            );
+            assert!(captured.0 < 1.3 * composed.0 && captured.1 < 1.3 * composed.1, "{name} in {dtype:?}");
+        }
+    }
+}
+
+fn mean_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let squares: f32 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
+    (squares / a.len() as f32).sqrt()
+}
+
+/// Logits and log beta of some tokens after a prompt, the same whoever decodes.
+fn decode(model: &Decoder, mut step: Option<CapturedStep>) -> (Vec<f32>, Vec<f32>) {
+    let prompt: Vec<u32> = (0..9).map(|i| (i * 31 + 11) % 60 + 3).collect();
+    let mut cache = model.new_cache(0).unwrap();
+    model.forward(&mut [Input { tokens: &prompt, cache: &mut cache }], Want::default()).unwrap();
+    let mut cache = BatchCache::join(vec![cache]).unwrap();
+    let (mut logits, mut log_beta) = (Vec::new(), Vec::new());
+    for token in 5..17 {
+        let (row, grid) = match &mut step {
+            Some(step) => {
+                let seen = cache.seen().to_vec();
+                step.start(model, cache.layers_mut(), &seen, &[token]).unwrap();
+                let made = step.finish(model).unwrap();
+                cache.layers_mut().iter_mut().for_each(|layer| layer.grew(1));
+                cache.advance();
+                (step.logits().unwrap(), made.log_beta.into_iter().next().unwrap())
+            }
+            None => {
+                let output = model.decode(&[token], &mut cache, Want::default()).unwrap().swap_remove(0);
+                (model.logits(&output.hidden).unwrap(), output.log_beta)
+            }
+        };
+        logits.extend(row.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        log_beta.extend_from_slice(grid.unwrap().cells());
+    }
+    (logits, log_beta)
+}
+
+#[test]
+fn a_step_refuses_what_it_cannot_feed() {
+    let model = emulated(golden::model("qwen3-rg"));
+    let mut cache = model.new_cache(0).unwrap();
+    let mut step = CapturedStep::default();
+    assert!(step.finish(&model).is_err() && step.logits().is_err());
+    assert!(step.start(&model, cache.layers_mut(), &[0], &[u32::MAX]).is_err(), "no such token");
+    assert!(step.start(&model, cache.layers_mut(), &[0], &[1, 2]).is_err(), "two tokens for one sequence");
+    let plain = golden::model("qwen3-rg").on_machine(None);
+    assert!(step.start(&plain, cache.layers_mut(), &[0], &[1]).is_err(), "no machine");
+}
