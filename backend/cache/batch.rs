@@ -77,6 +77,12 @@ impl BatchCache {
         self.peak = self.peak.max(self.bytes());
     }
 
+    /// Counts a token of every sequence that a captured step wrote into all layers.
+    pub fn stepped(&mut self) {
+        self.layers.iter_mut().for_each(|layer| layer.grew(1));
+        self.advance();
+    }
+
     /// Follows the cuts of a pass: per sequence, as [`SequenceCache::keep`] takes them, or `None` for no cut.
     ///
     /// # Errors

@@ -121,7 +121,7 @@ impl LayerCache {
     }
 
     /// Counts columns that were written into the buffers by others, after [`LayerCache::make_room`].
-    pub fn grew(&mut self, new: usize) {
+    pub(super) fn grew(&mut self, new: usize) {
         self.columns += new;
     }
 
@@ -309,6 +309,12 @@ impl SequenceCache {
     pub fn advance(&mut self, tokens: usize) {
         self.seen += tokens;
         self.peak = self.peak.max(self.bytes());
+    }
+
+    /// Counts a token that a captured step wrote into all layers.
+    pub fn stepped(&mut self) {
+        self.layers.iter_mut().for_each(|layer| layer.grew(1));
+        self.advance(1);
     }
 
     /// Follows a cut: per head, layer by layer, the slots that stay, or `None` for all.

@@ -38,8 +38,7 @@ impl Cache for SequenceCache {
     }
 
     fn stepped(&mut self) {
-        self.layers_mut().iter_mut().for_each(|layer| layer.grew(1));
-        self.advance(1);
+        self.stepped();
     }
 
     fn keep(&mut self, kept: &[Option<Kept>]) -> candle_core::Result<()> {
@@ -57,8 +56,7 @@ impl Cache for BatchCache {
     }
 
     fn stepped(&mut self) {
-        self.layers_mut().iter_mut().for_each(|layer| layer.grew(1));
-        self.advance();
+        self.stepped();
     }
 
     fn keep(&mut self, kept: &[Option<Kept>]) -> candle_core::Result<()> {
@@ -82,8 +80,8 @@ impl<'a> Captured<'a> {
         request: &Request,
         interrupted: &'a AtomicBool,
     ) -> Option<Self> {
-        let suits = model.captures(want(request, policy, interrupted)) && !request.record_logits;
-        suits.then(|| Self { model, policy, interrupted, step: CapturedStep::default() })
+        let captures = model.captures(want(request, policy, interrupted));
+        captures.then(|| Self { model, policy, interrupted, step: CapturedStep::default() })
     }
 
     /// How steps are started now; `None` before the first.

@@ -99,7 +99,7 @@ pub struct Step {
     /// Next-token logits after the pass. Unless logits are recorded, empty in the middle of a chunked prompt and where
     /// the token was drawn on the device.
     pub logits: Vec<f32>,
-    /// `(fed, hidden)` states, when logits are recorded.
+    /// `(fed, hidden)` states, when logits are recorded and the pass was not a captured step.
     pub hidden: Option<Tensor>,
 }
 

@@ -1,11 +1,13 @@
 //! Replays a recorded run on a device: its tokens are fed, not drawn, and what comes out is held against the record.
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 use serde::Serialize;
 
+use crate::cache::bounded::SequenceCache;
 use crate::cache::ledger::{Births, Ledger, evidence};
 use crate::engine::generation::EngineError;
-use crate::model::decoder::{Decoder, Input, Want};
+use crate::model::decoder::{CapturedStep, Decoder, Input, Want};
+use crate::trace::grid::Grid;
 use crate::trace::step::{Cut, KvHead, Shape};
 
 use super::recorded::{Case, Numbers};
@@ -74,6 +76,8 @@ pub struct Outcome {
     pub log_beta: f32,
     /// Passes compared, of [`Outcome::passes`].
     pub compared: usize,
+    /// Of those, captured steps.
+    pub captured: usize,
     /// Passes of the run.
     pub passes: usize,
     /// Where kept tokens first differed. What follows is another run, so comparison ends there.
@@ -134,22 +138,33 @@ pub fn check(model: &Decoder, case: &Case, recorded: &Numbers) -> Result<Outcome
     let mut ledger = Ledger::new(model.shape());
     let mut expected: Vec<Vec<u32>> = vec![Vec::new(); model.shape().heads()];
     let (mut logits, mut log_beta) = (Differences::default(), Differences::default());
-    let (mut compared, mut other_tokens, mut parting) = (0, 0, None);
+    let (mut compared, mut captured, mut other_tokens, mut parting) = (0, 0, 0, None);
+    let mut capture = CapturedStep::default();
     for (&seen, kept) in case.seen.iter().zip(&case.kept) {
         let fed = ledger.seen() as usize..seen as usize;
         let tokens = &text[fed.clone()];
-        let output = model.forward(&mut [Input { tokens, cache: &mut cache }], want)?.swap_remove(0);
+        let pass = match tokens {
+            [_] if model.captures(want) => {
+                captured += 1;
+                step(model, &mut capture, tokens, &mut cache)?
+            }
+            _ => {
+                let output = model.forward(&mut [Input { tokens, cache: &mut cache }], want)?.swap_remove(0);
+                let logits = model.logits(&output.hidden)?;
+                PassResult { log_beta: output.log_beta, key_norm: output.key_norm, logits }
+            }
+        };
         ledger.append(Births {
             count: tokens.len() as u32,
-            log_beta: output.log_beta.as_ref(),
-            key_norm: output.key_norm.as_ref(),
+            log_beta: pass.log_beta.as_ref(),
+            key_norm: pass.key_norm.as_ref(),
         });
-        let rows = model.logits(&output.hidden)?.to_vec2::<f32>()?;
+        let rows = pass.logits.to_vec2::<f32>()?;
         for (found, expected) in rows.iter().zip(&recorded.logits[fed.clone()]) {
             found.iter().zip(expected).for_each(|(f, e)| logits.add((f - e).abs() / scale));
             other_tokens += usize::from(likeliest(found) != likeliest(expected));
         }
-        if let Some(grid) = &output.log_beta {
+        if let Some(grid) = &pass.log_beta {
             for (head, row) in recorded.log_beta.iter().enumerate() {
                 for (found, expected) in grid.row(head).iter().zip(&row[fed.clone()]) {
                     let unit = if tolerance.measure == Measure::Largest { 1.0 } else { 1.0 + expected.abs() };
@@ -183,10 +198,33 @@ pub fn check(model: &Decoder, case: &Case, recorded: &Numbers) -> Result<Outcome
         logits: logits.told(tolerance.measure),
         log_beta: log_beta.told(tolerance.measure),
         compared,
+        captured,
         passes: case.seen.len(),
         parting,
         other_tokens,
     })
+}
+
+/// What a pass made of the one sequence.
+struct PassResult {
+    log_beta: Option<Grid<f32>>,
+    key_norm: Option<Grid<f32>>,
+    /// `(tokens, vocab)`.
+    logits: Tensor,
+}
+
+/// A pass of one token by a captured step.
+fn step(
+    model: &Decoder,
+    step: &mut CapturedStep,
+    token: &[u32],
+    cache: &mut SequenceCache,
+) -> candle_core::Result<PassResult> {
+    let seen = cache.seen();
+    step.start(model, cache.layers_mut(), &[seen], token)?;
+    let log_beta = step.finish(model)?.log_beta.into_iter().next().flatten();
+    cache.stepped();
+    Ok(PassResult { log_beta, key_norm: None, logits: step.logits()? })
 }
 
 /// The largest share that a wrongly kept or evicted score needs of what it and its head's threshold may be off by.

@@ -144,14 +144,18 @@ impl Session<'_> {
 
     /// Every position the pass fed: the last one's logits are there already, the others follow from hidden states.
     fn record_logits(&mut self, step: &Step) -> Result<()> {
-        let Some(hidden) = &step.hidden else { return Ok(()) };
-        let before = step.pass.tokens_seen - step.pass.fed;
-        let earlier = step.pass.fed as usize - 1;
-        for start in (0..earlier).step_by(LOGIT_ROWS) {
-            let count = LOGIT_ROWS.min(earlier - start);
-            let rows = self.model.logits(&hidden.narrow(0, start, count)?)?.to_vec2::<f32>()?;
-            for (offset, row) in rows.iter().enumerate() {
-                self.writer.logits(before + (start + offset) as u32 + 1, row)?;
+        if !self.writer.records_logits() {
+            return Ok(());
+        }
+        if let Some(hidden) = &step.hidden {
+            let before = step.pass.tokens_seen - step.pass.fed;
+            let earlier = step.pass.fed as usize - 1;
+            for start in (0..earlier).step_by(LOGIT_ROWS) {
+                let count = LOGIT_ROWS.min(earlier - start);
+                let rows = self.model.logits(&hidden.narrow(0, start, count)?)?.to_vec2::<f32>()?;
+                for (offset, row) in rows.iter().enumerate() {
+                    self.writer.logits(before + (start + offset) as u32 + 1, row)?;
+                }
             }
         }
         Ok(self.writer.logits(step.pass.tokens_seen, &step.logits)?)

@@ -137,6 +137,11 @@ impl TraceWriter {
         Ok(())
     }
 
+    /// Whether logits are part of this trace.
+    pub fn records_logits(&self) -> bool {
+        self.logits.is_some()
+    }
+
     /// Adds the logits that followed `tokens_seen` tokens, if logits are recorded.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! Steps that are put together once against passes that are made of tensor operations. A machine that emulates the
 //! GPU's kernels on the CPU runs the very list of operations that a GPU captures, again and again.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::DType;
@@ -18,10 +17,6 @@ use trimkv_trace::trace::recording::Recording;
 
 use crate::emulator::{Emulated, Emulator};
 use crate::golden;
-
-fn emulated(model: Decoder) -> Decoder {
-    model.on_machine(Some(Arc::new(Emulated { blocks: 6 })))
-}
 
 fn can_emulate() -> bool {
     Emulator::new(DType::F32, &[]).is_some()
@@ -126,7 +121,7 @@ fn captured_steps_are_passes_of_tensor_operations() {
     }
     let nucleus = Sampling::Nucleus { temperature: 0.8, top_p: 0.9 };
     for (index, name) in MODELS.into_iter().enumerate() {
-        let (plain, model) = (golden::model(name), emulated(golden::model(name)));
+        let (plain, model) = (golden::model(name), Emulated::run(golden::model(name)));
         let want = Want::default();
         assert!(model.captures(want) && !plain.captures(want));
         // Long enough that a full cache has to grow twice.
@@ -151,7 +146,7 @@ fn captured_steps_of_a_batch_are_its_sequences_alone() {
         return;
     }
     for (name, policy_name) in [("qwen3-rg", "trimkv"), ("llama-bias-rg", "full"), ("phi3-rg", "global")] {
-        let (plain, model) = (golden::model(name), emulated(golden::model(name)));
+        let (plain, model) = (golden::model(name), Emulated::run(golden::model(name)));
         let (_, policy) = policies().into_iter().find(|(name, _)| *name == policy_name).unwrap();
         for lengths in [[(17, 12), (8, 12), (21, 12)], [(11, 15), (20, 4), (5, 1)]] {
             let requests = lengths.into_iter().enumerate();
@@ -172,7 +167,7 @@ fn a_token_that_ends_the_text_ends_captured_steps() {
     if !can_emulate() {
         return;
     }
-    let (plain, model) = (golden::model("qwen3-rg"), emulated(golden::model("qwen3-rg")));
+    let (plain, model) = (golden::model("qwen3-rg"), Emulated::run(golden::model("qwen3-rg")));
     let mut request = request(model.config().vocab, 0, 21, 19);
     let free = alone(&plain, &Policy::full(), request.clone(), Sampling::Greedy);
     request.eos = vec![free.drawn[7].id];
@@ -192,7 +187,7 @@ fn captured_steps_in_narrow_types_are_as_exact_as_tensor_operations() {
             let exact = decode(&golden::model(name), None);
             let narrow = golden::model_in(name, dtype);
             let composed = decode(&narrow, None);
-            let captured = decode(&emulated(narrow), Some(CapturedStep::default()));
+            let captured = decode(&Emulated::run(narrow), Some(CapturedStep::default()));
             let [composed, captured] = [composed, captured]
                 .map(|(logits, log_beta)| (mean_difference(&logits, &exact.0), mean_difference(&log_beta, &exact.1)));
             println!(
@@ -223,8 +218,7 @@ fn decode(model: &Decoder, mut step: Option<CapturedStep>) -> (Vec<f32>, Vec<f32
                 let seen = cache.seen().to_vec();
                 step.start(model, cache.layers_mut(), &seen, &[token]).unwrap();
                 let made = step.finish(model).unwrap();
-                cache.layers_mut().iter_mut().for_each(|layer| layer.grew(1));
-                cache.advance();
+                cache.stepped();
                 (step.logits().unwrap(), made.log_beta.into_iter().next().unwrap())
             }
             None => {
@@ -240,7 +234,7 @@ fn decode(model: &Decoder, mut step: Option<CapturedStep>) -> (Vec<f32>, Vec<f32
 
 #[test]
 fn a_step_refuses_what_it_cannot_feed() {
-    let model = emulated(golden::model("qwen3-rg"));
+    let model = Emulated::run(golden::model("qwen3-rg"));
     let mut cache = model.new_cache(0).unwrap();
     let mut step = CapturedStep::default();
     assert!(step.finish(&model).is_err() && step.logits().is_err());

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{DType, Result};
 use libloading::{Library, Symbol};
 use trimkv_trace::model::captured::{Argument, Launch, Machine, Operation, Prepared, Product};
+use trimkv_trace::model::decoder::Decoder;
 
 /// Number types, as `kernels.cu` numbers them.
 const NUMBERS: [DType; 3] = [DType::F32, DType::BF16, DType::F16];
@@ -89,7 +90,14 @@ impl Emulator {
 #[derive(Debug)]
 pub struct Emulated {
     /// How many attention blocks it asks for.
-    pub blocks: usize,
+    blocks: usize,
+}
+
+impl Emulated {
+    /// The same model, its decoding steps captured.
+    pub fn run(model: Decoder) -> Decoder {
+        model.on_machine(Some(Arc::new(Self { blocks: 6 })))
+    }
 }
 
 struct Step {
