@@ -74,6 +74,8 @@ pub struct Timing {
     pub attended: u64,
     /// Most bytes that the caches had allocated after a pass.
     pub cache_bytes: u64,
+    /// How the last steps were started; see [`Batch::manner`].
+    pub manner: &'static str,
 }
 
 /// Generates once.
@@ -117,6 +119,7 @@ pub fn generate(job: &Job<'_>, record: Option<&Record<'_>>) -> Result<Timing, Be
         }
         timing.cache_bytes = timing.cache_bytes.max(batch.cache_bytes());
     }
+    timing.manner = batch.manner();
     if timing.step_seconds.len() < job.steps {
         return Err(BenchError::Interrupted);
     }

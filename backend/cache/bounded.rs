@@ -105,13 +105,18 @@ impl LayerCache {
         [&self.keys, &self.values]
     }
 
+    /// Whether `new` more columns fit as it is.
+    pub fn has_room(&self, new: usize) -> bool {
+        self.keys.dim(1).is_ok_and(|capacity| self.columns + new <= capacity)
+    }
+
     /// Makes sure that `new` more columns fit.
     ///
     /// # Errors
     /// When memory runs out.
     pub fn make_room(&mut self, new: usize) -> Result<()> {
-        let columns = self.columns + new;
-        if columns > self.keys.dim(1)? {
+        if !self.has_room(new) {
+            let columns = self.columns + new;
             // A first fill is exact: a long prompt is about to be cut. Later growth is by an eighth, so that a full
             // cache neither copies itself at every token nor holds twice what it needs.
             let grown = if self.columns == 0 { columns } else { columns + (columns / 8).max(GROWTH) };
@@ -136,6 +141,16 @@ impl LayerCache {
         self.values.slice_set(&values.contiguous()?, 1, self.columns)?;
         self.grew(new);
         Ok(())
+    }
+
+    /// Follows a cut whose survivors others packed to the left of each head; `survivors` says how many there are.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn packed_by_others(&mut self, survivors: Vec<usize>) -> Result<()> {
+        self.packed = survivors.iter().copied().max().unwrap_or(0);
+        self.columns = self.packed;
+        self.settle(survivors)
     }
 
     /// Keeps only the given slots of each head (`None`: all of them), in order.
@@ -174,9 +189,7 @@ impl LayerCache {
                 buffer.slice_set(&picked, 1, 0)?;
             }
         }
-        self.packed = longest;
-        self.columns = longest;
-        self.settle(columns.iter().map(Vec::len).collect())
+        self.packed_by_others(columns.iter().map(Vec::len).collect())
     }
 
     /// Puts the heads of several caches into one, in order, each with its entries packed to the left.

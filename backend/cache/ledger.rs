@@ -90,6 +90,11 @@ impl Ledger {
         &self.heads[self.shape.index(head)].positions
     }
 
+    /// Their log betas, nats; empty without gates.
+    pub fn log_beta(&self, head: KvHead) -> &[f32] {
+        &self.heads[self.shape.index(head)].log_beta
+    }
+
     /// Entries over all heads.
     pub fn cached(&self) -> u64 {
         self.heads.iter().map(|head| head.positions.len() as u64).sum()

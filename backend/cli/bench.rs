@@ -76,6 +76,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "NAME", default_value = "trimkv", help_heading = "Cache")]
     policy: PolicyKind,
 
+    /// Decoding steps as the device does them best (one graph on a GPU), or as tensor operations one by one
+    #[arg(long, value_name = "HOW", default_value = "best", help_heading = "Work")]
+    steps: Steps,
+
     /// With the trace written to a temporary folder, without, or both in alternation
     #[arg(long, value_name = "WHETHER", default_value = "both", help_heading = "Output")]
     record: Recorded,
@@ -123,6 +127,12 @@ impl FromStr for Budget {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Steps {
+    Best,
+    Operations,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Recorded {
     On,
     Off,
@@ -156,6 +166,8 @@ struct Report {
     prefill_chunk: Option<usize>,
     rounds: usize,
     seed: u64,
+    /// How decoding steps were started: as one `graph`, as `launches`, or as tensor `operations`.
+    steps: &'static str,
     load_seconds: f64,
     copy_bytes_per_second: f64,
     floor_bytes_per_step: Floor,
@@ -268,6 +280,7 @@ fn load(args: &BenchArgs, kind: PolicyKind, policy: &Policy, printer: &Printer) 
             (Decoder::load(config, &random, gates, dtype, &device)?, gate, shape.name, "random", foreseen)
         }
     };
+    let model = if args.steps == Steps::Operations { model.on_machine(None) } else { model };
     device.synchronize()?;
     Ok(Ready { model, gate, name: name.to_owned(), weights, load_seconds: start.elapsed().as_secs_f64(), foreseen })
 }
@@ -384,6 +397,7 @@ fn report(
         prefill_chunk: args.prefill_chunk,
         rounds: args.rounds,
         seed: args.seed,
+        steps: all.first().map_or("none", |timing| timing.manner),
         load_seconds,
         copy_bytes_per_second: bandwidth,
         floor_bytes_per_step: floor,
@@ -459,6 +473,14 @@ impl Report {
         if let Some(cost) = self.tracing_cost {
             lines.push(format!("tracing    {:+.1} % time per step (median of {} rounds)", 100.0 * cost, self.rounds));
         }
+        lines.push(format!(
+            "started    as {}",
+            match self.steps {
+                "graph" => "one CUDA graph a step",
+                "launches" => "launches one by one: the driver made no graph of them",
+                _ => "tensor operations",
+            }
+        ));
         let floor = &self.floor_bytes_per_step;
         lines.push(format!(
             "a step     {} at least: weights {}, gates {}, keys and values {}",

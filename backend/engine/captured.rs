@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use crate::cache::batch::BatchCache;
 use crate::cache::bounded::{LayerCache, SequenceCache};
-use crate::model::decoder::{CapturedStep, Decoder};
-use crate::policy::Policy;
-use crate::trace::step::{Pass, Phase};
+use crate::cache::ledger::Ledger;
+use crate::model::decoder::{CapturedStep, Decoder, Feed, RetentionCut};
+use crate::policy::{CutRule, Policy, Protect, Scope};
+use crate::trace::step::{KvHead, Pass, Phase, Shape};
 
 use super::generation::{EngineError, Request, Step, want};
 use super::sampling::drawn_from;
@@ -81,7 +82,7 @@ impl<'a> Captured<'a> {
         interrupted: &'a AtomicBool,
     ) -> Option<Self> {
         let captures = model.captures(want(request, policy, interrupted));
-        captures.then(|| Self { model, policy, interrupted, step: CapturedStep::default() })
+        captures.then(|| Self { model, policy, interrupted, step: CapturedStep::new(retention_cut(model, policy)) })
     }
 
     /// How steps are started now; `None` before the first.
@@ -96,38 +97,30 @@ impl<'a> Captured<'a> {
         cache: &mut impl Cache,
         tokens: &[u32],
     ) -> Result<Vec<Step>, EngineError> {
-        let Self { model, policy, interrupted, step } = self;
-        let start = Instant::now();
-        if !step.is_running() {
-            let seen = cache.seen();
-            step.start(model, cache.layers_mut(), &seen, tokens)?;
+        let begin = Instant::now();
+        let (model, policy) = (self.model, self.policy);
+        if !self.step.is_running() {
+            self.start(sequences, cache, tokens)?;
         }
-        let made = step.finish(model)?;
+        let made = self.step.finish(model)?;
         cache.stepped();
         for (sequence, log_beta) in sequences.iter_mut().zip(&made.log_beta) {
             sequence.append(Phase::Decode, 1, log_beta.as_ref(), None);
         }
-        let on_device = sequences.iter().all(|sequence| sequence.draws_on_device());
-        let draws: Vec<_> = if on_device {
+        let draws: Vec<_> = if sequences.iter().all(|own| own.draws_on_device()) {
             let drawn = made.told.into_iter().map(|told| drawn_from(told, model.config().vocab));
             sequences.iter_mut().zip(drawn).map(|(own, drawn)| own.accept(drawn, model)).collect::<Result<_, _>>()?
         } else {
-            let rows = step.logits()?.to_vec2::<f32>()?;
+            let rows = self.step.logits()?.to_vec2::<f32>()?;
             sequences.iter_mut().zip(rows).map(|(own, row)| own.draw(row, model)).collect::<Result<_, _>>()?
         };
-        // Where nobody ends and nobody may leave before it, the next step runs while this one is booked.
-        let next = |own: &&mut Sequence| match own.next_input(interrupted) {
-            Ok((_, tokens)) if !own.is_due(policy) => Some(tokens),
-            _ => None,
-        };
-        if let Some(tokens) = sequences.iter().map(next).collect::<Option<Vec<_>>>() {
-            let seen = cache.seen();
-            step.start(model, cache.layers_mut(), &seen, &tokens.concat())?;
-        }
+        let is_cut = self.go_on(sequences, cache)?;
         let decisions = sequences.iter_mut().map(|own| own.cut(policy)).collect::<Result<Vec<_>, _>>()?;
         let (cuts, kept): (Vec<_>, Vec<_>) = decisions.into_iter().map(apart).unzip();
-        cache.keep(&kept)?;
-        let elapsed_us = start.elapsed().as_micros() as u64;
+        if !is_cut {
+            cache.keep(&kept)?;
+        }
+        let elapsed_us = begin.elapsed().as_micros() as u64;
         let parts = made.log_beta.into_iter().zip(cuts).zip(draws);
         let steps = sequences.iter().zip(parts).map(|(own, ((log_beta, cut), (drawn, logits)))| {
             let ledger = own.ledger();
@@ -145,4 +138,59 @@ impl<'a> Captured<'a> {
         });
         Ok(steps.collect())
     }
+
+    /// Lets the device work while the host books what happened: it cuts by itself where it can, and starts the next step unless
+    /// a sequence ends or the host has to say who leaves. Whether it cut.
+    fn go_on(&mut self, sequences: &[&mut Sequence], cache: &mut impl Cache) -> Result<bool, EngineError> {
+        let is_due = sequences.iter().any(|own| own.is_due(self.policy));
+        let rule = self.policy.rule.as_ref().filter(|_| is_due && self.step.can_cut());
+        if let Some(rule) = rule {
+            let ledgers: Vec<_> = sequences.iter().map(|own| own.ledger()).collect();
+            let (seen, stay) = (cache.seen(), stay(self.model.shape(), rule, &ledgers));
+            self.step.cut(cache.layers_mut(), &seen, stay)?;
+        }
+        // After its own cut the device knows more than the host: a step that would have to be told all of it must wait.
+        let seen = cache.seen();
+        let can_go_on = !is_due || rule.is_some() && self.step.is_valid(cache.layers_mut(), &seen);
+        let next = sequences.iter().map(|own| own.next_input(self.interrupted).ok().map(|(_, tokens)| tokens));
+        if let Some(tokens) = next.collect::<Option<Vec<_>>>().filter(|_| can_go_on) {
+            self.start(sequences, cache, &tokens.concat())?;
+        }
+        Ok(rule.is_some())
+    }
+
+    fn start(
+        &mut self,
+        sequences: &[&mut Sequence],
+        cache: &mut impl Cache,
+        tokens: &[u32],
+    ) -> Result<(), EngineError> {
+        let ledgers: Vec<_> = sequences.iter().map(|own| own.ledger()).collect();
+        let entries = |layer, head| entries(&ledgers, self.model.shape(), layer, head);
+        let seen = cache.seen();
+        Ok(self.step.start(self.model, cache.layers_mut(), Feed { seen: &seen, tokens, entries: &entries })?)
+    }
+}
+
+/// The cut that a step can carry out by itself; `None` where the host decides.
+pub(crate) fn retention_cut(model: &Decoder, policy: &Policy) -> Option<RetentionCut> {
+    let rule = policy.rule.filter(|rule| rule.scope == Scope::Head && rule.threshold.is_none())?;
+    let age_offset = policy.scorer.plain_retention().filter(|_| model.has_gates())?;
+    let Protect { sinks, recent } = rule.protect;
+    let (budget, limit) = (rule.budget as usize, rule.limit());
+    Some(RetentionCut { budget, limit, sinks: sinks as usize, recent: recent as usize, age_offset })
+}
+
+/// Per layer, how many entries a cut will leave of every sequence's heads.
+pub(crate) fn stay(shape: Shape, rule: &CutRule, ledgers: &[&Ledger]) -> Vec<Vec<usize>> {
+    let heads = ledgers.len() * shape.kv_heads;
+    let of_head = |layer, head| rule.stay(entries(ledgers, shape, layer, head).0);
+    (0..shape.layers).map(|layer| (0..heads).map(|head| of_head(layer, head)).collect()).collect()
+}
+
+/// Positions and log beta of a layer's head, counted through all sequences.
+pub(crate) fn entries<'l>(ledgers: &[&'l Ledger], shape: Shape, layer: usize, head: usize) -> (&'l [u32], &'l [f32]) {
+    let ledger = ledgers[head / shape.kv_heads];
+    let head = KvHead { layer: layer as u16, head: (head % shape.kv_heads) as u16 };
+    (ledger.positions(head), ledger.log_beta(head))
 }

@@ -2,7 +2,7 @@
 //! stops it is an ordinary loop body. Several that decode together are a [`batch::Batch`].
 
 pub mod batch;
-mod captured;
+pub(crate) mod captured;
 #[cfg(feature = "cuda")]
 mod cuda;
 pub mod device;

@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use crate::cache::bounded::SequenceCache;
 use crate::cache::ledger::{Births, Ledger, evidence};
+use crate::engine::captured::{entries, retention_cut, stay};
 use crate::engine::generation::EngineError;
-use crate::model::decoder::{CapturedStep, Decoder, Input, Want};
+use crate::model::decoder::{CapturedStep, Decoder, Feed, Input, Want};
 use crate::trace::grid::Grid;
 use crate::trace::step::{Cut, KvHead, Shape};
 
@@ -139,16 +140,15 @@ pub fn check(model: &Decoder, case: &Case, recorded: &Numbers) -> Result<Outcome
     let mut expected: Vec<Vec<u32>> = vec![Vec::new(); model.shape().heads()];
     let (mut logits, mut log_beta) = (Differences::default(), Differences::default());
     let (mut compared, mut captured, mut other_tokens, mut parting) = (0, 0, 0, None);
-    let mut capture = CapturedStep::default();
+    let mut capture = CapturedStep::new(retention_cut(model, &policy));
     for (&seen, kept) in case.seen.iter().zip(&case.kept) {
         let fed = ledger.seen() as usize..seen as usize;
         let tokens = &text[fed.clone()];
-        let pass = match tokens {
-            [_] if model.captures(want) => {
-                captured += 1;
-                step(model, &mut capture, tokens, &mut cache)?
-            }
-            _ => {
+        let is_captured = tokens.len() == 1 && model.captures(want);
+        captured += usize::from(is_captured);
+        let pass = match is_captured {
+            true => step(model, &mut capture, tokens, &mut cache, &ledger)?,
+            false => {
                 let output = model.forward(&mut [Input { tokens, cache: &mut cache }], want)?.swap_remove(0);
                 let logits = model.logits(&output.hidden)?;
                 PassResult { log_beta: output.log_beta, key_norm: output.key_norm, logits }
@@ -176,8 +176,14 @@ pub fn check(model: &Decoder, case: &Case, recorded: &Numbers) -> Result<Outcome
             Some(kept) => expected = kept.concat(),
             None => expected.iter_mut().for_each(|head| head.extend(fed.start as u32..seen)),
         }
+        // Where the device can cut by itself it must come to the same as the ledger, or the next logits are others.
+        let by_device = policy.rule.as_ref().filter(|_| is_captured && capture.can_cut() && ledger.is_due(&policy));
+        if let Some(rule) = by_device {
+            let seen = cache.seen();
+            capture.cut(cache.layers_mut(), &[seen], stay(model.shape(), rule, &[&ledger]))?;
+        }
         let decision = ledger.cut(&policy)?;
-        if let Some(decision) = &decision {
+        if let Some(decision) = decision.as_ref().filter(|_| by_device.is_none()) {
             cache.keep(&decision.kept)?;
         }
         compared += 1;
@@ -219,9 +225,11 @@ fn step(
     step: &mut CapturedStep,
     token: &[u32],
     cache: &mut SequenceCache,
+    ledger: &Ledger,
 ) -> candle_core::Result<PassResult> {
     let seen = cache.seen();
-    step.start(model, cache.layers_mut(), &[seen], token)?;
+    let entries = |layer, head| entries(&[ledger], model.shape(), layer, head);
+    step.start(model, cache.layers_mut(), Feed { seen: &[seen], tokens: token, entries: &entries })?;
     let log_beta = step.finish(model)?.log_beta.into_iter().next().flatten();
     cache.stepped();
     Ok(PassResult { log_beta, key_norm: None, logits: step.logits()? })

@@ -60,6 +60,16 @@ pub struct CutRule {
 }
 
 impl CutRule {
+    /// Entries that are left of a head with these ascending positions when it is cut on its own, if it is due.
+    pub fn stay(&self, positions: &[u32]) -> usize {
+        if positions.len() < self.limit() {
+            return positions.len();
+        }
+        let contested = self.protect.contested(positions).len();
+        let protected = positions.len() - contested;
+        protected + contested.min((self.budget as usize).saturating_sub(protected))
+    }
+
     /// TRIM-KV's rule: `budget` entries a head, cut when it holds `budget + buffer`, nothing protected.
     pub fn per_head(budget: u32, buffer: u32) -> Self {
         Self {

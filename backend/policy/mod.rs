@@ -53,6 +53,10 @@ pub trait EvictionPolicy: Send + Sync {
     /// Scores every slot of `head`, in slot order. Scores are compared within a head, and across heads when budgets
     /// are pooled; they must be finite.
     fn score(&self, head: &HeadView<'_>) -> Vec<f32>;
+    /// The age offset, where a score is `log_beta * age` and nothing else.
+    fn plain_retention(&self) -> Option<i32> {
+        None
+    }
 }
 
 /// A scorer and the rule by which it is applied. `rule: None` is the full cache.

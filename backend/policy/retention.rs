@@ -52,6 +52,10 @@ impl EvictionPolicy for Retention {
             retention.collect()
         }
     }
+
+    fn plain_retention(&self) -> Option<i32> {
+        (self.look_ahead == 1 && !self.key_norm).then_some(self.age_offset)
+    }
 }
 
 /// `ln(1 + beta + ... + beta^(steps - 1))` from `log_beta`, stable as beta nears 1.

@@ -20,6 +20,7 @@ fn a_bounded_run_says_what_it_took_and_what_it_kept() {
         &[&SMALL[..], &["--batch", "3", "--budget", "16", "--buffer", "8", "--record", "both"]].concat(),
     );
     assert_eq!((report["model"].as_str(), report["device"].as_str()), (Some("tiny"), Some("cpu")));
+    assert_eq!(report["steps"].as_str(), Some("operations"), "the CPU has no graphs");
     let runs = report["runs"].as_array().unwrap();
     assert_eq!(runs.iter().map(|run| run["record"].as_bool().unwrap()).collect::<Vec<_>>(), [false, true]);
     for run in runs {

@@ -9,10 +9,12 @@ use trimkv_trace::engine::batch::Batch;
 use trimkv_trace::engine::generation::{Generation, Request, Stop};
 use trimkv_trace::engine::sampling::{Drawn, Sampler, Sampling};
 use trimkv_trace::model::attention::QUERY_BLOCK;
-use trimkv_trace::model::decoder::{CapturedStep, Decoder, Input, Want};
+use trimkv_trace::model::decoder::{CapturedStep, Decoder, Feed, Input, Want};
+use trimkv_trace::parity::check::{Tolerance, check};
+use trimkv_trace::parity::recorded::RecordedRuns;
 use trimkv_trace::policy::recency::Recency;
 use trimkv_trace::policy::retention::Retention;
-use trimkv_trace::policy::{CutRule, Policy, Scope};
+use trimkv_trace::policy::{CutRule, Policy, Protect, Scope};
 use trimkv_trace::trace::recording::Recording;
 
 use crate::emulator::{Emulated, Emulator};
@@ -104,6 +106,7 @@ fn policies() -> Vec<(&'static str, Policy)> {
     vec![
         ("full", Policy::full()),
         ("trimkv", retention(rule)),
+        ("protected ends", retention(CutRule { protect: Protect { sinks: 2, recent: 4 }, ..rule })),
         ("a cut at every step", retention(CutRule::per_head(12, 1))),
         ("global", retention(CutRule { scope: Scope::Global, ..rule })),
         ("threshold", retention(CutRule { threshold: Some(0.3), ..rule })),
@@ -162,6 +165,23 @@ fn captured_steps_of_a_batch_are_its_sequences_alone() {
     }
 }
 
+/// What `trimkv-trace parity` does on a GPU, cuts by the device included.
+#[test]
+fn the_check_of_a_device_looks_at_captured_steps() {
+    if !can_emulate() {
+        return;
+    }
+    let recorded = RecordedRuns::open(&golden::root()).unwrap();
+    for run in ["alpha_smallbuf", "alpha_window4", "dyn_alpha"] {
+        let files = recorded.cases.iter().find(|files| files.run == run).unwrap();
+        let case = recorded.case(files).unwrap();
+        let model = Emulated::run(golden::model(&files.checkpoint));
+        let outcome = check(&model, &case, &recorded.numbers(files, &case).unwrap()).unwrap();
+        assert!(outcome.is_within(Tolerance::of(DType::F32)) && outcome.parting.is_none(), "{run}: {outcome:?}");
+        assert!(outcome.captured > 10 && outcome.compared == outcome.passes, "{run}: {outcome:?}");
+    }
+}
+
 #[test]
 fn a_token_that_ends_the_text_ends_captured_steps() {
     if !can_emulate() {
@@ -187,7 +207,7 @@ fn captured_steps_in_narrow_types_are_as_exact_as_tensor_operations() {
             let exact = decode(&golden::model(name), None);
             let narrow = golden::model_in(name, dtype);
             let composed = decode(&narrow, None);
-            let captured = decode(&Emulated::run(narrow), Some(CapturedStep::default()));
+            let captured = decode(&Emulated::run(narrow), Some(CapturedStep::new(None)));
             let [composed, captured] = [composed, captured]
                 .map(|(logits, log_beta)| (mean_difference(&logits, &exact.0), mean_difference(&log_beta, &exact.1)));
             println!(
@@ -197,6 +217,10 @@ fn captured_steps_in_narrow_types_are_as_exact_as_tensor_operations() {
             assert!(captured.0 < 1.3 * composed.0 && captured.1 < 1.3 * composed.1, "{name} in {dtype:?}");
         }
     }
+}
+
+fn feed<'a>(seen: &'a [usize], tokens: &'a [u32]) -> Feed<'a> {
+    Feed { seen, tokens, entries: &|_, _| (&[], &[]) }
 }
 
 fn mean_difference(a: &[f32], b: &[f32]) -> f32 {
@@ -216,7 +240,7 @@ fn decode(model: &Decoder, mut step: Option<CapturedStep>) -> (Vec<f32>, Vec<f32
         let (row, grid) = match &mut step {
             Some(step) => {
                 let seen = cache.seen().to_vec();
-                step.start(model, cache.layers_mut(), &seen, &[token]).unwrap();
+                step.start(model, cache.layers_mut(), feed(&seen, &[token])).unwrap();
                 let made = step.finish(model).unwrap();
                 cache.stepped();
                 (step.logits().unwrap(), made.log_beta.into_iter().next().unwrap())
@@ -236,10 +260,10 @@ fn decode(model: &Decoder, mut step: Option<CapturedStep>) -> (Vec<f32>, Vec<f32
 fn a_step_refuses_what_it_cannot_feed() {
     let model = Emulated::run(golden::model("qwen3-rg"));
     let mut cache = model.new_cache(0).unwrap();
-    let mut step = CapturedStep::default();
+    let mut step = CapturedStep::new(None);
     assert!(step.finish(&model).is_err() && step.logits().is_err());
-    assert!(step.start(&model, cache.layers_mut(), &[0], &[u32::MAX]).is_err(), "no such token");
-    assert!(step.start(&model, cache.layers_mut(), &[0], &[1, 2]).is_err(), "two tokens for one sequence");
+    assert!(step.start(&model, cache.layers_mut(), feed(&[0], &[u32::MAX])).is_err(), "no such token");
+    assert!(step.start(&model, cache.layers_mut(), feed(&[0], &[1, 2])).is_err(), "two tokens for one sequence");
     let plain = golden::model("qwen3-rg").on_machine(None);
-    assert!(step.start(&plain, cache.layers_mut(), &[0], &[1]).is_err(), "no machine");
+    assert!(step.start(&plain, cache.layers_mut(), feed(&[0], &[1])).is_err(), "no machine");
 }

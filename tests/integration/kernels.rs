@@ -6,9 +6,12 @@ use std::sync::Mutex;
 use candle_core::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use trimkv_trace::cache::competition::{Contestant, decide};
 use trimkv_trace::engine::sampling::{Sampler, Sampling};
 use trimkv_trace::model::captured::{Launch, address};
 use trimkv_trace::model::kernels::{AttendOne, HeadLayout, arrange_heads, attend_one, gate_tail, swiglu};
+use trimkv_trace::policy::{CutRule, Protect};
+use trimkv_trace::trace::scores::retained;
 
 use crate::emulator::Emulator;
 
@@ -183,14 +186,13 @@ fn a_gates_end_is_bias_silu_product_bias() {
                 .collect();
             let host = gate_tail(&up.tensor, &up_bias.tensor, &down.tensor, &bias.tensor).unwrap();
             let gpu = emulator.as_ref().map(|emulator| {
-                let (made, floats) = (room(dtype, exact.len()), room(DType::F32, exact.len()));
+                let made = room(dtype, exact.len());
                 let operands = [&up, &up_bias, &down, &bias].map(|operand| address(&operand.tensor).unwrap());
                 let launch = Launch::new("gate_tail", [(tokens * heads).div_ceil(4), 1], 128)
                     .at(&operands)
-                    .at(&at([Some(&made), Some(&floats)]))
+                    .at(&at([Some(&made)]))
                     .sizes(&[tokens, inner, heads]);
                 emulator.launch(&launch);
-                assert_eq!(cells(&floats), cells(&made), "both results are one, rounded once");
                 cells(&made)
             });
             worst.see(&exact, &host, gpu);
@@ -420,4 +422,126 @@ fn a_steps_end_counts_a_token_and_a_column() {
     emulator.launch(&launch);
     assert_eq!(positions.to_vec1::<u32>().unwrap(), [5, 10]);
     assert_eq!(state.to_vec1::<u32>().unwrap(), [3, 7, 3, 2, 5, 6, 5, 5]);
+}
+
+/// One head of the cut below: which columns it uses, and what they hold.
+struct Held {
+    columns: Vec<usize>,
+    positions: Vec<u32>,
+    log_beta: Vec<f32>,
+}
+
+/// Sizes that differ, so that some heads are due and others are not; log betas with many ties; protected ends.
+#[test]
+fn a_cut_on_the_device_is_the_hosts() {
+    let mut random = ChaCha8Rng::seed_from_u64(8);
+    let mut evicted = 0;
+    for (dtype, _) in TYPES {
+        let Some(emulator) = Emulator::new(dtype, &[]) else { return };
+        for round in 0..12 {
+            let (layers, sequences, kv_heads, dim) = (2, 2, 2, 5);
+            let (heads, limit) = (sequences * kv_heads, 40);
+            let protect = Protect { sinks: [0, 3][round % 2], recent: [0, 6, 50][round % 3] };
+            let rule = CutRule { protect, ..CutRule::per_head(30, 10) };
+            assert_eq!(rule.limit(), limit);
+            let age_offset = [1, -1][round % 2];
+            let (packed, columns, stride) = (25, 45, 51);
+            let seen = [170u32, 300];
+            let mut state: Vec<u32> = seen.to_vec();
+            let mut all: Vec<Held> = Vec::new();
+            for _ in 0..layers {
+                // With 20 columns since the last cut, heads of 20 survivors or more are due.
+                let survivors: Vec<usize> = (0..heads).map(|_| random.random_range(10..=packed)).collect();
+                state.extend([packed, columns].iter().chain(&survivors).map(|&count| count as u32));
+                for (head, &count) in survivors.iter().enumerate() {
+                    let columns: Vec<usize> = (0..count).chain(packed..columns).collect();
+                    let mut positions: Vec<u32> = Vec::new();
+                    while positions.len() < columns.len() {
+                        let position = random.random_range(0..seen[head / kv_heads]);
+                        if !positions.contains(&position) {
+                            positions.push(position);
+                        }
+                    }
+                    positions.sort_unstable();
+                    let log_beta =
+                        columns.iter().map(|_| -[0.0, 0.25, 0.0625, 1e-3][random.random_range(0..4)]).collect();
+                    all.push(Held { columns, positions, log_beta });
+                }
+            }
+            let (mut position, mut log_beta) = (vec![0u32; all.len() * stride], vec![0f32; all.len() * stride]);
+            for (plane, held) in all.iter().enumerate() {
+                for (slot, column) in held.columns.iter().enumerate() {
+                    position[plane * stride + column] = held.positions[slot];
+                    log_beta[plane * stride + column] = held.log_beta[slot];
+                }
+            }
+            let tensor = |numbers: Vec<f32>| Tensor::new(numbers, &Device::Cpu).unwrap();
+            let (state, position, log_beta) = (Tensor::new(state, &Device::Cpu).unwrap(), position, tensor(log_beta));
+            let position = Tensor::new(position, &Device::Cpu).unwrap();
+            let (scores, flags, kept) = (
+                room(DType::F32, all.len() * stride),
+                room(DType::U32, all.len() * stride),
+                room(DType::U32, all.len() * stride),
+            );
+            let count = room(DType::U32, all.len());
+            let state_at = address(&state).unwrap();
+            let select = Launch::new("select_kept", [heads, layers], 64)
+                .at(&[state_at, state_at + 4 * sequences as u64])
+                .at(&at([Some(&log_beta), Some(&position), Some(&scores), Some(&flags), Some(&kept), Some(&count)]))
+                .sizes(&[
+                    heads,
+                    kv_heads,
+                    2 + heads,
+                    stride,
+                    30,
+                    limit,
+                    protect.sinks as usize,
+                    protect.recent as usize,
+                ])
+                .integer(age_offset);
+            emulator.launch(&select);
+
+            let buffers: Vec<Tensor> =
+                (0..2 * layers).map(|_| numbers(&mut random, dtype, &[heads, stride, dim]).tensor).collect();
+            let before: Vec<Vec<f64>> = buffers.iter().map(cells).collect();
+            let addresses: Vec<i64> = buffers.iter().map(|buffer| address(buffer).unwrap() as i64).collect();
+            let addresses = Tensor::new(addresses, &Device::Cpu).unwrap();
+            let strides = counts(&vec![stride; layers]);
+            let pack = Launch::new("pack_kept", [heads, 2 * layers], 32)
+                .at(&at([Some(&addresses), Some(&strides), Some(&kept), Some(&count)]))
+                .sizes(&[heads, stride, dim]);
+            emulator.launch(&pack);
+
+            let (count, position) = (count.to_vec1::<u32>().unwrap(), position.to_vec1::<u32>().unwrap());
+            let log_beta = log_beta.to_vec1::<f32>().unwrap();
+            let after: Vec<Vec<f64>> = buffers.iter().map(cells).collect();
+            for (plane, held) in all.iter().enumerate() {
+                let seen = seen[plane % heads / kv_heads];
+                let score = |(&position, &beta): (&u32, &f32)| retained(beta, seen, age_offset as i32, position);
+                let scores: Vec<f32> = held.positions.iter().zip(&held.log_beta).map(score).collect();
+                let slots = if held.positions.len() < limit {
+                    (0..held.positions.len()).collect()
+                } else {
+                    let contestant = Contestant { positions: &held.positions, scores: &scores };
+                    decide(&rule, &[contestant]).unwrap().swap_remove(0).kept
+                };
+                evicted += held.positions.len() - slots.len();
+                assert_eq!(rule.stay(&held.positions), slots.len());
+                assert_eq!(count[plane] as usize, slots.len());
+                let found = plane * stride..plane * stride + slots.len();
+                let expected: Vec<u32> = slots.iter().map(|&slot| held.positions[slot]).collect();
+                assert_eq!(position[found.clone()], expected, "round {round}, head {plane}");
+                let expected: Vec<f32> = slots.iter().map(|&slot| held.log_beta[slot]).collect();
+                assert_eq!(log_beta[found], expected);
+                let (layer, head) = (plane / heads, plane % heads);
+                for kind in [2 * layer, 2 * layer + 1] {
+                    for (place, &slot) in slots.iter().enumerate() {
+                        let row = |column: usize| (head * stride + column) * dim..(head * stride + column + 1) * dim;
+                        assert_eq!(after[kind][row(place)], before[kind][row(held.columns[slot])]);
+                    }
+                }
+            }
+        }
+    }
+    assert!(evicted > 1000, "something was to be cut");
 }

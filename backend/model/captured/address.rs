@@ -27,6 +27,7 @@ pub fn address(tensor: &Tensor) -> Result<Address> {
 fn on_host(storage: &CpuStorage) -> Result<Address> {
     Ok(match storage {
         CpuStorage::U32(numbers) => numbers.as_ptr().expose_provenance(),
+        CpuStorage::I64(numbers) => numbers.as_ptr().expose_provenance(),
         CpuStorage::F32(numbers) => numbers.as_ptr().expose_provenance(),
         CpuStorage::BF16(numbers) => numbers.as_ptr().expose_provenance(),
         CpuStorage::F16(numbers) => numbers.as_ptr().expose_provenance(),

@@ -176,6 +176,7 @@ pub(super) fn on_gpu(storage: &CudaStorage) -> Result<Address> {
     let stream = storage.device.cuda_stream();
     Ok(match &storage.slice {
         CudaStorageSlice::U32(numbers) => numbers.device_ptr(&stream).0,
+        CudaStorageSlice::I64(numbers) => numbers.device_ptr(&stream).0,
         CudaStorageSlice::F32(numbers) => numbers.device_ptr(&stream).0,
         CudaStorageSlice::BF16(numbers) => numbers.device_ptr(&stream).0,
         CudaStorageSlice::F16(numbers) => numbers.device_ptr(&stream).0,

@@ -72,6 +72,12 @@ impl Launch {
         self
     }
 
+    /// Adds an integer that may be negative, for kernels that read it as a signed one.
+    pub fn integer(mut self, integer: i64) -> Self {
+        self.arguments.push(Argument::Size(integer.cast_unsigned()));
+        self
+    }
+
     /// Adds a float.
     pub fn real(mut self, real: f64) -> Self {
         self.arguments.push(Argument::Real(real as f32));

@@ -67,7 +67,7 @@ impl Kernel for GateTail<'_> {
             call.read(operand.contiguous()?);
         }
         let count = self.tokens * self.heads;
-        call.write(count)?.nothing().size(self.tokens).size(self.inner).size(self.heads);
+        call.write(count)?.size(self.tokens).size(self.inner).size(self.heads);
         // One warp for a token of a head.
         Ok((call.launch([count.div_ceil(4), 1], 128)?, (self.tokens, self.heads).into()))
     }

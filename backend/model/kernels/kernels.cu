@@ -229,21 +229,133 @@ extern "C" __global__ void advance(unsigned* positions, unsigned* counts, size s
   for (size i = threadIdx.x; i < layers; i += blockDim.x) counts[i * per_layer + 1]++;
 }
 
-// One warp for a token of a head. The results, rounded, go to one of out and floats.
-extern "C" __global__ void gate_tail(const number* up, const number* up_bias, const number* down, const number* bias,
-                                     number* out, float* floats, size tokens, size inner, size heads) {
-  size item = (size)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
-  unsigned lane = threadIdx.x % 32;
-  if (item >= tokens * heads) return;  // a whole warp
-  size token = item / heads, head = item % heads;
+// A gate's logit for a token and a head by one warp, rounded.
+__device__ inline number gate_logit(const number* up, const number* up_bias, const number* down, const number* bias,
+                                    size inner, size head, unsigned lane) {
   float sum = 0.0f;
   for (size i = lane; i < inner; i += 32)
-    sum += silu(wide(up[token * inner + i]) + wide(up_bias[i])) * wide(down[head * inner + i]);
-  sum = warp_sum(sum);
-  if (lane > 0) return;
-  number made = narrow(sum + wide(bias[head]));
-  if (out) out[item] = made;
-  if (floats) floats[item] = wide(made);
+    sum += silu(wide(up[i]) + wide(up_bias[i])) * wide(down[head * inner + i]);
+  return narrow(warp_sum(sum) + wide(bias[head]));
+}
+
+// One warp for a token of a head.
+extern "C" __global__ void gate_tail(const number* up, const number* up_bias, const number* down, const number* bias,
+                                     number* out, size tokens, size inner, size heads) {
+  size item = (size)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+  if (item >= tokens * heads) return;  // a whole warp
+  number logit =
+      gate_logit(up + item / heads * inner, up_bias, down, bias, inner, item % heads, threadIdx.x % 32);
+  if (threadIdx.x % 32 == 0) out[item] = logit;
+}
+
+// gate_tail for one new token of every sequence, up to log beta. Where entries are kept, the token's own is noted in its
+// column: its log beta, and its position. counts: see enter_cache.
+extern "C" __global__ void enter_gate(const number* up, const number* up_bias, const number* down, const number* bias,
+                                      const unsigned* positions, const unsigned* counts, float* log_betas,
+                                      float* entry_log_beta, unsigned* entry_position, size sequences, size inner,
+                                      size heads, size stride) {
+  size item = (size)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+  if (item >= sequences * heads) return;  // a whole warp
+  float x =
+      wide(gate_logit(up + item / heads * inner, up_bias, down, bias, inner, item % heads, threadIdx.x % 32));
+  if (threadIdx.x % 32 > 0) return;
+  float log_beta = fminf(x, 0.0f) - log1pf(expf(-fabsf(x)));
+  log_betas[item] = log_beta;
+  if (!entry_log_beta) return;
+  entry_log_beta[item * stride + counts[1]] = log_beta;
+  entry_position[item * stride + counts[1]] = positions[item / heads];
+}
+
+// One block for a head of a layer: which of its columns stay when it holds limit entries or more, by learned retention
+// (ties go to the newer token), and its entries packed to the left. kept gets the columns, kept_count how many. Heads that hold
+// fewer keep all. Scores and flags are room for what it works out.
+extern "C" __global__ void select_kept(const unsigned* positions, const unsigned* counts, float* entry_log_beta,
+                                       unsigned* entry_position, float* scores, unsigned* flags, unsigned* kept,
+                                       unsigned* kept_count, size heads, size kv_heads, size per_layer, size stride,
+                                       size budget, size limit, size sinks, size recent, size age_offset) {
+  size head = blockIdx.x, layer = blockIdx.y, plane = (layer * heads + head) * stride;
+  counts += layer * per_layer;
+  unsigned packed = counts[0], columns = counts[1], survivors = counts[2 + head];
+  unsigned held = survivors + columns - packed, seen = positions[head / kv_heads];
+  entry_log_beta += plane;
+  entry_position += plane;
+  scores += plane;
+  flags += plane;
+  kept += plane;
+#define COLUMN(slot) ((slot) < survivors ? (slot) : packed + (slot) - survivors)
+  unsigned first = 0, end = held, places = held;
+  if (held >= limit) {
+    // Positions ascend: the protected ones are a beginning and an end.
+    while (first < held && entry_position[COLUMN(first)] < sinks) first++;
+    end = held > recent ? held - (unsigned)recent : 0;
+    if (end < first) end = first;
+    unsigned safe = held - (end - first);
+    places = budget > safe ? (unsigned)(budget - safe) : 0;
+    for (unsigned slot = first + threadIdx.x; slot < end; slot += blockDim.x) {
+      float age = (float)((long long)seen + (long long)age_offset - (long long)entry_position[COLUMN(slot)]);
+      scores[slot] = age * entry_log_beta[COLUMN(slot)];
+    }
+  }
+  __syncthreads();
+  for (unsigned slot = threadIdx.x; slot < held; slot += blockDim.x) {
+    unsigned better = 0;
+    if (held >= limit && slot >= first && slot < end) {
+      float own = scores[slot];
+      for (unsigned other = first; other < end; other++)
+        better += scores[other] > own || (scores[other] == own && other > slot);
+      flags[slot] = better < places;
+    } else {
+      flags[slot] = 1;
+    }
+  }
+  __syncthreads();
+  unsigned stay = 0;
+  for (unsigned slot = 0; slot < held; slot++) stay += flags[slot];
+  for (unsigned slot = threadIdx.x; slot < held; slot += blockDim.x) {
+    if (!flags[slot]) continue;
+    unsigned before = 0;
+    for (unsigned other = 0; other < slot; other++) before += flags[other];
+    kept[before] = COLUMN(slot);
+  }
+  if (threadIdx.x == 0) kept_count[layer * heads + head] = stay;
+  __syncthreads();
+  // Nothing is written before it is read: an entry moves to the left, or stays.
+  for (unsigned base = 0; base < stay; base += blockDim.x) {
+    unsigned place = base + threadIdx.x, from = place < stay ? kept[place] : 0;
+    float log_beta = entry_log_beta[from];
+    unsigned position = entry_position[from];
+    __syncthreads();
+    if (place < stay) {
+      entry_log_beta[place] = log_beta;
+      entry_position[place] = position;
+    }
+    __syncthreads();
+  }
+}
+
+#define MOVED 8
+
+// One block for the keys or the values of a head of a layer: the columns that stay, packed to the left. buffers: per layer the
+// addresses of keys and of values; strides: numbers from a head to the next in them.
+extern "C" __global__ void pack_kept(const unsigned long long* buffers, const unsigned* strides, const unsigned* kept,
+                                     const unsigned* kept_count, size heads, size stride, size head_dim) {
+  size head = blockIdx.x, layer = blockIdx.y / 2;
+  number* rows = (number*)buffers[blockIdx.y] + head * (size)strides[layer] * head_dim;
+  kept += (layer * heads + head) * stride;
+  size count = kept_count[layer * heads + head] * head_dim;
+  for (size base = 0; base < count; base += MOVED * blockDim.x) {
+    number moved[MOVED];
+    for (int k = 0; k < MOVED; k++) {
+      size i = base + k * blockDim.x + threadIdx.x;
+      if (i < count) moved[k] = rows[kept[i / head_dim] * head_dim + i % head_dim];
+    }
+    __syncthreads();
+    for (int k = 0; k < MOVED; k++) {
+      size i = base + k * blockDim.x + threadIdx.x;
+      if (i < count) rows[i] = moved[k];
+    }
+    __syncthreads();
+  }
 }
 
 #ifdef HEAD_DIM
