@@ -73,6 +73,7 @@ measure() {
 if [ -n "${SMOKE:-}" ]; then
   common=(--model tiny --dtype f32 --generate 40 --buffer 8)
   contexts=(96:2 64:2 64:3)
+  short=20
   budget=32
   long=256
   chunk=64
@@ -80,6 +81,7 @@ else
   # The settings of the TRIM-KV paper's table 4: context and batch, 1,024 tokens generated, M = 1,024.
   common=(--model qwen3-4b --dtype bf16 --generate 1024 --buffer 128)
   contexts=(32768:4 16384:4 16384:8)
+  short=256
   budget=1024
   long=32768
   chunk=4096
@@ -93,6 +95,12 @@ for setting in "${contexts[@]}"; do
   measure "bounded-$context-$batch" "${common[@]}" --context "$context" --batch "$batch" --budget "$budget" --record both
   measure "full-$context-$batch" "${common[@]}" --context "$context" --batch "$batch" --budget full --record off
 done
+# What graphs and cuts on the device are worth: the same without, and a cut at every step.
+context=${contexts[1]%:*}
+batch=${contexts[1]#*:}
+few=("${common[@]:0:4}" --generate "$short" --context "$context" --batch "$batch" --budget "$budget" --record off)
+measure "operations-$context-$batch" "${few[@]}" --buffer "${common[-1]}" --steps operations
+measure "always-$context-$batch" "${few[@]}" --buffer 1
 measure "prefill-$long-chunked" "${common[@]}" --context "$long" --batch 1 --budget "$budget" --prefill-chunk "$chunk" --record off
 
 say "the table"
@@ -114,15 +122,16 @@ lines = [" · ".join(machine), ""]
 for dtype, report in parity.items():
     runs = report["runs"]
     parted = sum(run["parting"] is not None for run in runs)
+    captured = sum(run["captured"] for run in runs)
     lines.append(
         f"- recorded runs in {dtype} on {report['device']}: {report['within']} of {len(runs)} within the tolerance; largest difference of "
         f"logits {max(run['logits'] for run in runs):.1e}, of log beta {max(run['log_beta'] for run in runs):.1e}; "
-        f"{parted} part at a tie"
+        f"{parted} part at a tie; {captured} passes were captured steps"
     )
 lines += [
     "",
-    "| model, context x batch | cache | tokens/s | paper, H200 | ms/step (p10 to p90) | of the copy bandwidth | tracing | prefill | cache bytes | peak |",
-    "|---|---|---|---|---|---|---|---|---|---|",
+    "| model, context x batch | cache | steps | tokens/s | paper, H200 | ms/step (p10 to p90) | of the copy bandwidth | tracing | prefill | cache bytes | peak |",
+    "|---|---|---|---|---|---|---|---|---|---|---|",
 ]
 for name, report in bench.items():
     for run in report["runs"]:
@@ -136,7 +145,7 @@ for name, report in bench.items():
         peak = report["peak_bytes"]
         chunk = report["prefill_chunk"]
         lines.append(
-            f"| {report['model']}, {report['context']:,} x {report['batch']} | {kept} | {run['tokens_per_second']:.0f} | {known} "
+            f"| {report['model']}, {report['context']:,} x {report['batch']} | {kept} | {report['steps']} | {run['tokens_per_second']:.0f} | {known} "
             f"| {step['median']:.2f} ({step['p10']:.2f} to {step['p90']:.2f}) | {percent(run['share_of_copy_bandwidth'])} "
             f"| {f'{100 * cost:+.1f} %' if run['record'] and cost is not None else ''} "
             f"| {run['prefill_seconds']:.2f} s{f' in chunks of {chunk:,}' if chunk else ''} "

@@ -41,26 +41,63 @@ pub struct Compared {
     pub difference: f64,
 }
 
-/// Times every kernel `rounds` times `calls` calls, in turn with what it stands for; the medians.
+/// How often things are timed.
+#[derive(Debug, Clone, Copy)]
+pub struct Timer<'a> {
+    /// Where.
+    pub device: &'a Device,
+    /// Calls in a row that are timed together.
+    pub calls: usize,
+    /// Times to repeat that, in turn with what is compared; medians are told.
+    pub rounds: usize,
+}
+
+impl Work<'_> {
+    /// Random numbers of the work's type.
+    pub(super) fn numbers(&self, shape: &[usize]) -> Result<Tensor> {
+        Tensor::randn(0f32, 1.0, shape, self.device)?.to_dtype(self.dtype)
+    }
+}
+
+impl Timer<'_> {
+    /// One kernel and the operations it stands for, whose results are laid end to end.
+    pub(super) fn pair(
+        self,
+        kernel: &'static str,
+        mut fused: impl FnMut() -> Result<Tensor>,
+        composed: &dyn Fn() -> Result<Vec<Tensor>>,
+    ) -> Result<Compared> {
+        let difference = difference(&fused()?, &Tensor::cat(&composed()?, 0)?)?;
+        let (mut fused_seconds, mut composed_seconds) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            fused_seconds.push(self.seconds(&mut fused)?);
+            composed_seconds.push(self.seconds(&mut || composed())?);
+        }
+        let median = |sample| Spread::of(sample).map_or(f64::NAN, |spread| spread.median);
+        let (kernel_seconds, composed_seconds) = (median(fused_seconds), median(composed_seconds));
+        Ok(Compared { kernel, kernel_seconds, composed_seconds, difference })
+    }
+
+    /// Seconds of one of several calls in a row.
+    fn seconds<T>(&self, call: &mut dyn FnMut() -> Result<T>) -> Result<f64> {
+        self.device.synchronize()?;
+        let start = Instant::now();
+        for _ in 0..self.calls {
+            black_box(call()?);
+        }
+        self.device.synchronize()?;
+        Ok(start.elapsed().as_secs_f64() / self.calls as f64)
+    }
+}
+
+/// Times every kernel, in turn with what it stands for.
 ///
 /// # Errors
 /// When the device fails.
-pub fn compare(work: Work<'_>, calls: usize, rounds: usize) -> Result<Vec<Compared>> {
-    let Work { config, gate_inner, sequences, columns, dtype, device } = work;
+pub fn compare(work: Work<'_>, timer: Timer<'_>) -> Result<Vec<Compared>> {
+    let Work { config, gate_inner, sequences, columns, dtype, .. } = work;
     let ModelConfig { query_heads, kv_heads, head_dim, intermediate, .. } = *config;
-    let numbers = |shape: &[usize]| Tensor::randn(0f32, 1.0, shape, device)?.to_dtype(dtype);
-    let pair =
-        |kernel, fused: &dyn Fn() -> Result<Tensor>, composed: &dyn Fn() -> Result<Vec<Tensor>>| -> Result<Compared> {
-            let difference = difference(&fused()?, &Tensor::cat(&composed()?, 0)?)?;
-            let (mut fused_seconds, mut composed_seconds) = (Vec::new(), Vec::new());
-            for _ in 0..rounds {
-                fused_seconds.push(seconds(device, calls, fused)?);
-                composed_seconds.push(seconds(device, calls, composed)?);
-            }
-            let median = |sample| Spread::of(sample).map_or(f64::NAN, |spread| spread.median);
-            let (kernel_seconds, composed_seconds) = (median(fused_seconds), median(composed_seconds));
-            Ok(Compared { kernel, kernel_seconds, composed_seconds, difference })
-        };
+    let numbers = |shape: &[usize]| work.numbers(shape);
 
     let inner = numbers(&[sequences, 2 * intermediate])?;
     let halves =
@@ -108,22 +145,11 @@ pub fn compare(work: Work<'_>, calls: usize, rounds: usize) -> Result<Vec<Compar
         Ok(vec![weights.matmul(&values)?.reshape((all_queries, head_dim))?])
     };
     Ok(vec![
-        pair("swiglu", &|| swiglu(&inner), &halves)?,
-        pair("arrange_heads", &|| arrange_heads(layout, &qkv, &cos, &sin, Some(&norms)), &arranged)?,
-        pair("gate_tail", &|| gate_tail(&up, &up_bias, &down, &bias), &tail)?,
-        pair("attend_one", &|| attend_one(cache, &queries, &keys, &values), &attended)?,
+        timer.pair("swiglu", || swiglu(&inner), &halves)?,
+        timer.pair("arrange_heads", || arrange_heads(layout, &qkv, &cos, &sin, Some(&norms)), &arranged)?,
+        timer.pair("gate_tail", || gate_tail(&up, &up_bias, &down, &bias), &tail)?,
+        timer.pair("attend_one", || attend_one(cache, &queries, &keys, &values), &attended)?,
     ])
-}
-
-/// Seconds of one of `calls` calls in a row.
-fn seconds<T>(device: &Device, calls: usize, call: &dyn Fn() -> Result<T>) -> Result<f64> {
-    device.synchronize()?;
-    let start = Instant::now();
-    for _ in 0..calls {
-        black_box(call()?);
-    }
-    device.synchronize()?;
-    Ok(start.elapsed().as_secs_f64() / calls as f64)
 }
 
 fn difference(a: &Tensor, b: &Tensor) -> Result<f64> {

@@ -188,5 +188,8 @@ fn one_place_writes_to_the_standard_streams_and_five_are_unsafe() {
     assert_eq!(with("io::stdout()"), ["cli/printer.rs"]);
     let mut unsafe_files = with("unsafe {");
     unsafe_files.sort();
-    assert_eq!(unsafe_files, ["engine/cuda.rs", "engine/device.rs", "model/captured/cuda.rs", "model/kernels/launch.rs", "model/weights.rs"]);
+    assert_eq!(
+        unsafe_files,
+        ["engine/cuda.rs", "engine/device.rs", "model/captured/cuda.rs", "model/kernels/launch.rs", "model/weights.rs"]
+    );
 }

@@ -3,13 +3,16 @@
 
 use std::sync::atomic::AtomicBool;
 
-use candle_core::DType;
+use candle_core::{DType, Device};
+use trimkv_trace::bench::captured::compare;
+use trimkv_trace::bench::kernels::{Timer, Work};
 use trimkv_trace::cache::batch::BatchCache;
 use trimkv_trace::engine::batch::Batch;
 use trimkv_trace::engine::generation::{Generation, Request, Stop};
 use trimkv_trace::engine::sampling::{Drawn, Sampler, Sampling};
 use trimkv_trace::model::attention::QUERY_BLOCK;
 use trimkv_trace::model::decoder::{CapturedStep, Decoder, Feed, Input, Want};
+use trimkv_trace::model::shape::ModelShape;
 use trimkv_trace::parity::check::{Tolerance, check};
 use trimkv_trace::parity::recorded::RecordedRuns;
 use trimkv_trace::policy::recency::Recency;
@@ -179,6 +182,23 @@ fn the_check_of_a_device_looks_at_captured_steps() {
         let outcome = check(&model, &case, &recorded.numbers(files, &case).unwrap()).unwrap();
         assert!(outcome.is_within(Tolerance::of(DType::F32)) && outcome.parting.is_none(), "{run}: {outcome:?}");
         assert!(outcome.captured > 10 && outcome.compared == outcome.passes, "{run}: {outcome:?}");
+    }
+}
+
+/// What `trimkv-trace bench --kernels` compares on a GPU beside what it compares everywhere.
+#[test]
+fn kernels_of_captured_steps_agree_with_the_operations_they_stand_for() {
+    for (dtype, allowed) in [(DType::F32, 1e-5), (DType::BF16, 2e-2)] {
+        let Some(_) = Emulator::new(dtype, &[]) else { return };
+        let config = "tiny".parse::<ModelShape>().unwrap().config();
+        let device = &Device::Cpu;
+        let work = Work { config: &config, gate_inner: 8, sequences: 3, columns: 12, dtype, device };
+        let timer = Timer { device, calls: 1, rounds: 1 };
+        let compared = compare(work, &Emulated, timer).unwrap();
+        assert_eq!(compared.iter().map(|one| one.kernel).collect::<Vec<_>>(), ["add_norm", "enter_cache", "draw"]);
+        for one in compared {
+            assert!(one.difference <= allowed, "{dtype:?}: {one:?}");
+        }
     }
 }
 

@@ -6,9 +6,11 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::{BenchArgs, Budget, Model};
-use crate::bench::kernels::{Compared, Work, compare};
+use crate::bench::captured;
+use crate::bench::kernels::{Compared, Timer, Work, compare};
 use crate::cli::printer::Printer;
 use crate::engine::device::{Opened, describe};
+use crate::model::captured::machine_of;
 use crate::model::load::{Checkpoint, Wanted};
 
 /// Calls in a row that are timed together.
@@ -54,7 +56,11 @@ pub(super) fn run(args: &BenchArgs, printer: &Printer) -> Result<ExitCode> {
         dtype,
         device: &device,
     };
-    let kernels = compare(work, CALLS, args.rounds)?;
+    let timer = Timer { device: &device, calls: CALLS, rounds: args.rounds };
+    let mut kernels = compare(work, timer)?;
+    if let Some(machine) = machine_of(&device) {
+        kernels.extend(captured::compare(work, &*machine, timer)?);
+    }
     let report = Report {
         tool: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
         model: name,
