@@ -47,7 +47,20 @@ fn enter_cache(work: Work<'_>, machine: &dyn Machine, timer: Timer<'_>) -> Resul
     let operands = [&qkv, &cos, &sin, &norms, &positions, &counts, &queries, &keys, &values].map(address);
     let [qkv_at, cos_at, sin_at, norms_at, positions_at, counts_at, queries_at, keys_at, values_at] = operands;
     let launch = Launch::new("enter_cache", [(sequences * heads).div_ceil(4), 1], 128)
-        .at(&[qkv_at?, 0, cos_at?, sin_at?, norms_at?, positions_at?, counts_at?, queries_at?, keys_at?, values_at?, 0])
+        .at(&[
+            qkv_at?,
+            0,
+            cos_at?,
+            sin_at?,
+            norms_at?,
+            positions_at?,
+            counts_at?,
+            queries_at?,
+            keys_at?,
+            values_at?,
+            0,
+            0,
+        ])
         .sizes(&[sequences, query_heads, kv_heads, head_dim, half, 0, (columns + 1) * head_dim])
         .real(norm_eps);
     let layout = HeadLayout { query_heads, kv_heads, head_dim, norm_eps };

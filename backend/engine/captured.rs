@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::cache::batch::BatchCache;
 use crate::cache::bounded::{LayerCache, SequenceCache};
-use crate::cache::ledger::Ledger;
-use crate::model::decoder::{CapturedStep, Decoder, Feed, RetentionCut};
+use crate::cache::ledger::{Ledger, evidence};
+use crate::model::decoder::{Asked, CapturedStep, Decoder, Feed, RetentionCut};
 use crate::policy::{CutRule, Policy, Protect, Scope};
 use crate::trace::step::{KvHead, Pass, Phase, Shape};
 
@@ -81,8 +81,9 @@ impl<'a> Captured<'a> {
         request: &Request,
         interrupted: &'a AtomicBool,
     ) -> Option<Self> {
+        let step = || CapturedStep::new(asked(model, policy));
         let captures = model.captures(want(request, policy, interrupted));
-        captures.then(|| Self { model, policy, interrupted, step: CapturedStep::new(retention_cut(model, policy)) })
+        captures.then(|| Self { model, policy, interrupted, step: step() })
     }
 
     /// How steps are started now; `None` before the first.
@@ -104,8 +105,8 @@ impl<'a> Captured<'a> {
         }
         let made = self.step.finish(model)?;
         cache.stepped();
-        for (sequence, log_beta) in sequences.iter_mut().zip(&made.log_beta) {
-            sequence.append(Phase::Decode, 1, log_beta.as_ref(), None);
+        for ((sequence, log_beta), key_norm) in sequences.iter_mut().zip(&made.log_beta).zip(&made.key_norm) {
+            sequence.append(Phase::Decode, 1, log_beta.as_ref(), key_norm.as_ref());
         }
         let draws: Vec<_> = if sequences.iter().all(|own| own.draws_on_device()) {
             let drawn = made.told.into_iter().map(|told| drawn_from(told, model.config().vocab));
@@ -172,8 +173,13 @@ impl<'a> Captured<'a> {
     }
 }
 
+/// What a policy asks of a step.
+pub(crate) fn asked(model: &Decoder, policy: &Policy) -> Asked {
+    Asked { cut: retention_cut(model, policy), key_norm: evidence(policy).key_norm }
+}
+
 /// The cut that a step can carry out by itself; `None` where the host decides.
-pub(crate) fn retention_cut(model: &Decoder, policy: &Policy) -> Option<RetentionCut> {
+fn retention_cut(model: &Decoder, policy: &Policy) -> Option<RetentionCut> {
     let rule = policy.rule.filter(|rule| rule.scope == Scope::Head && rule.threshold.is_none())?;
     let age_offset = policy.scorer.plain_retention().filter(|_| model.has_gates())?;
     let Protect { sinks, recent } = rule.protect;

@@ -8,7 +8,7 @@ mod batch;
 mod captured;
 pub(crate) mod pullback;
 
-pub use captured::{CapturedStep, Feed, HeadEntries, RetentionCut, StepResult};
+pub use captured::{Asked, CapturedStep, Feed, HeadEntries, RetentionCut, StepResult};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -28,12 +28,17 @@ enum Body {
     Gated { gate: Projection, up: Projection, down: Projection },
 }
 
-/// `down silu(up x + up_bias) + bias`.
-pub(super) struct FusedGate<'a> {
-    pub(super) up: &'a Projection,
-    pub(super) up_bias: &'a Tensor,
+/// `down inner + bias`.
+pub(super) struct GateParts<'a> {
+    pub(super) inner: GateInner<'a>,
     pub(super) down: &'a Tensor,
     pub(super) bias: &'a Tensor,
+}
+
+/// What comes before the last product; see [`GateKind`].
+pub(super) enum GateInner<'a> {
+    Mlp { up: &'a Projection, middle: Option<&'a Projection> },
+    Gated { gate: &'a Projection, up: &'a Projection },
 }
 
 /// What a gate reads.
@@ -76,14 +81,19 @@ impl RetentionGate {
         }
     }
 
-    /// Its parts, when it is one product and what the kernel `gate_tail` does.
-    pub(super) fn as_fused(&self) -> Option<FusedGate<'_>> {
-        match &self.body {
-            Body::Mlp { up, middle: None, down } if down.bias().is_none() => {
-                Some(FusedGate { up, up_bias: up.bias()?, down: down.weight(), bias: &self.bias })
+    /// Its parts, where steps can be captured with it.
+    pub(super) fn parts(&self) -> Option<GateParts<'_>> {
+        let (inner, down) = match &self.body {
+            Body::Mlp { up, middle, down } => {
+                let biased = up.bias().is_some() && middle.as_ref().is_none_or(|middle| middle.bias().is_some());
+                (biased.then_some(GateInner::Mlp { up, middle: middle.as_ref() })?, down)
             }
-            _ => None,
-        }
+            Body::Gated { gate, up, down } => {
+                let plain = gate.bias().is_none() && up.bias().is_none();
+                (plain.then_some(GateInner::Gated { gate, up })?, down)
+            }
+        };
+        down.bias().is_none().then(|| GateParts { inner, down: down.weight(), bias: &self.bias })
     }
 
     /// [`RetentionGate::logits`], from operations that know their gradients.

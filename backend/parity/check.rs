@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::cache::bounded::SequenceCache;
 use crate::cache::ledger::{Births, Ledger, evidence};
-use crate::engine::captured::{entries, retention_cut, stay};
+use crate::engine::captured::{asked, entries, stay};
 use crate::engine::generation::EngineError;
 use crate::model::decoder::{CapturedStep, Decoder, Feed, Input, Want};
 use crate::trace::grid::Grid;
@@ -140,7 +140,7 @@ pub fn check(model: &Decoder, case: &Case, recorded: &Numbers) -> Result<Outcome
     let mut expected: Vec<Vec<u32>> = vec![Vec::new(); model.shape().heads()];
     let (mut logits, mut log_beta) = (Differences::default(), Differences::default());
     let (mut compared, mut captured, mut other_tokens, mut parting) = (0, 0, 0, None);
-    let mut capture = CapturedStep::new(retention_cut(model, &policy));
+    let mut capture = CapturedStep::new(asked(model, &policy));
     for (&seen, kept) in case.seen.iter().zip(&case.kept) {
         let fed = ledger.seen() as usize..seen as usize;
         let tokens = &text[fed.clone()];
@@ -230,9 +230,10 @@ fn step(
     let seen = cache.seen();
     let entries = |layer, head| entries(&[ledger], model.shape(), layer, head);
     step.start(model, cache.layers_mut(), Feed { seen: &[seen], tokens: token, entries: &entries })?;
-    let log_beta = step.finish(model)?.log_beta.into_iter().next().flatten();
+    let mut made = step.finish(model)?;
     cache.stepped();
-    Ok(PassResult { log_beta, key_norm: None, logits: step.logits()? })
+    let [log_beta, key_norm] = [made.log_beta.swap_remove(0), made.key_norm.swap_remove(0)];
+    Ok(PassResult { log_beta, key_norm, logits: step.logits()? })
 }
 
 /// The largest share that a wrongly kept or evicted score needs of what it and its head's threshold may be off by.

@@ -163,6 +163,7 @@ extern "C" __attribute__((visibility("default"))) bool emulate(const char* name,
 #define KERNEL(known) \
   if (asked == #known) return launch(known, arguments, count, x, y);
   KERNEL(swiglu)
+  KERNEL(activate)
   KERNEL(arrange_heads)
   KERNEL(enter_cache)
   KERNEL(gate_tail)

@@ -1,6 +1,7 @@
 //! Steps that are put together once against passes that are made of tensor operations. A machine that emulates the
 //! GPU's kernels on the CPU runs the very list of operations that a GPU captures, again and again.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{DType, Device};
@@ -11,7 +12,9 @@ use trimkv_trace::engine::batch::Batch;
 use trimkv_trace::engine::generation::{Generation, Request, Stop};
 use trimkv_trace::engine::sampling::{Drawn, Sampler, Sampling};
 use trimkv_trace::model::attention::QUERY_BLOCK;
-use trimkv_trace::model::decoder::{CapturedStep, Decoder, Feed, Input, Want};
+use trimkv_trace::model::decoder::{Asked, CapturedStep, Decoder, Feed, Input, Want};
+use trimkv_trace::model::gate_config::GateConfig;
+use trimkv_trace::model::random::RandomWeights;
 use trimkv_trace::model::shape::ModelShape;
 use trimkv_trace::parity::check::{Tolerance, check};
 use trimkv_trace::parity::recorded::RecordedRuns;
@@ -111,6 +114,7 @@ fn policies() -> Vec<(&'static str, Policy)> {
         ("trimkv", retention(rule)),
         ("protected ends", retention(CutRule { protect: Protect { sinks: 2, recent: 4 }, ..rule })),
         ("a cut at every step", retention(CutRule::per_head(12, 1))),
+        ("knorm", Policy { scorer: Box::new(Retention { key_norm: true, ..Retention::default() }), rule: Some(rule) }),
         ("global", retention(CutRule { scope: Scope::Global, ..rule })),
         ("threshold", retention(CutRule { threshold: Some(0.3), ..rule })),
         ("window", Policy { scorer: Box::new(Recency::window()), rule: Some(rule) }),
@@ -118,7 +122,7 @@ fn policies() -> Vec<(&'static str, Policy)> {
 }
 
 /// Rotated halves and wholes, norms, biases, and both inputs that a gate may have.
-const MODELS: [&str; 4] = ["qwen3-rg", "qwen3-rg2", "llama-bias-rg", "phi3-rg"];
+const MODELS: [&str; 5] = ["qwen3-rg", "qwen3-rg2", "llama-bias-rg", "phi3-rg", "qwen3-rg3"];
 
 #[test]
 fn captured_steps_are_passes_of_tensor_operations() {
@@ -202,6 +206,27 @@ fn kernels_of_captured_steps_agree_with_the_operations_they_stand_for() {
     }
 }
 
+/// No recorded run has the gate with a layer more.
+#[test]
+fn captured_steps_know_the_gate_of_two_layers() {
+    if !can_emulate() {
+        return;
+    }
+    let config = "tiny".parse::<ModelShape>().unwrap().config();
+    let text = r#"{"retention_gate": "rg10", "retention_gate_intermediate_size": 24}"#;
+    let gate = GateConfig::parse(text, Path::new("config.json")).unwrap();
+    let random = RandomWeights { seed: 3 };
+    let model = || {
+        let gates = random.gates(&gate, &config, DType::F32, &Device::Cpu).unwrap();
+        Decoder::load(config.clone(), &random, Some((gate.kind, gates)), DType::F32, &Device::Cpu).unwrap()
+    };
+    let rule = CutRule::per_head(12, 5);
+    let policy = Policy { scorer: Box::new(Retention::default()), rule: Some(rule) };
+    let request = request(config.vocab, 0, 21, 12);
+    let expected = alone(&model(), &policy, request.clone(), Sampling::Greedy);
+    assert_same("rg10", &alone(&Emulated::run(model()), &policy, request, Sampling::Greedy), &expected);
+}
+
 #[test]
 fn a_token_that_ends_the_text_ends_captured_steps() {
     if !can_emulate() {
@@ -227,7 +252,7 @@ fn captured_steps_in_narrow_types_are_as_exact_as_tensor_operations() {
             let exact = decode(&golden::model(name), None);
             let narrow = golden::model_in(name, dtype);
             let composed = decode(&narrow, None);
-            let captured = decode(&Emulated::run(narrow), Some(CapturedStep::new(None)));
+            let captured = decode(&Emulated::run(narrow), Some(CapturedStep::new(Asked::default())));
             let [composed, captured] = [composed, captured]
                 .map(|(logits, log_beta)| (mean_difference(&logits, &exact.0), mean_difference(&log_beta, &exact.1)));
             println!(
@@ -280,7 +305,7 @@ fn decode(model: &Decoder, mut step: Option<CapturedStep>) -> (Vec<f32>, Vec<f32
 fn a_step_refuses_what_it_cannot_feed() {
     let model = Emulated::run(golden::model("qwen3-rg"));
     let mut cache = model.new_cache(0).unwrap();
-    let mut step = CapturedStep::new(None);
+    let mut step = CapturedStep::new(Asked::default());
     assert!(step.finish(&model).is_err() && step.logits().is_err());
     assert!(step.start(&model, cache.layers_mut(), feed(&[0], &[u32::MAX])).is_err(), "no such token");
     assert!(step.start(&model, cache.layers_mut(), feed(&[0], &[1, 2])).is_err(), "two tokens for one sequence");

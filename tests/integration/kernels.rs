@@ -294,12 +294,13 @@ fn a_token_enters_its_column_of_the_cache() {
             let before = buffers.each_ref().map(cells);
             let queries = room(dtype, sequences * query_heads * dim);
             let both = room(dtype, sequences * kv_heads * 2 * dim);
+            let norms_made = room(DType::F32, sequences * kv_heads);
             let seen = counts(&positions);
             let state = counts(&[[3, column].as_slice(), &vec![3; sequences * kv_heads]].concat());
             let (bias, norms) = (biased.then_some(&bias), normed.then_some(&norms));
             let launch = Launch::new("enter_cache", [(sequences * heads).div_ceil(4), 1], 128)
                 .at(&at([Some(&qkv), bias, Some(&cos), Some(&sin), norms, Some(&seen), Some(&state)]))
-                .at(&at([Some(&queries), Some(&buffers[0]), Some(&buffers[1]), Some(&both)]))
+                .at(&at([Some(&queries), Some(&buffers[0]), Some(&buffers[1]), Some(&both), Some(&norms_made)]))
                 .sizes(&[sequences, query_heads, kv_heads, dim, half, first, capacity * dim])
                 .real(1e-6);
             emulator.launch(&launch);
@@ -329,7 +330,9 @@ fn a_token_enters_its_column_of_the_cache() {
                         assert_eq!(after[..own.start], before[..own.start], "other columns stay");
                         assert_eq!(after[own.end..], before[own.end..], "other columns stay");
                         let copy = ((sequence * kv_heads + head) * 2 + kind) * dim;
-                        assert_eq!(entries[copy..][..dim], after[own]);
+                        assert_eq!(entries[copy..][..dim], after[own.clone()]);
+                        let norm = after[own].iter().map(|x| x * x).sum::<f64>().sqrt();
+                        near(&cells(&norms_made)[sequence * kv_heads + head..][..1 - kind], &[norm][..1 - kind]);
                     }
                 }
             }

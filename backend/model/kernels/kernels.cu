@@ -61,6 +61,14 @@ extern "C" __global__ void swiglu(const number* inner, const number* bias, numbe
   out[index] = narrow(silu(with_bias(row, bias, i)) * with_bias(row, bias, width + i));
 }
 
+// SiLU in place, with a bias for each column or times another, where there is one. One thread for a number.
+extern "C" __global__ void activate(number* xs, const number* bias, const number* factor, size width, size count) {
+  size index = (size)blockIdx.x * blockDim.x + threadIdx.x;
+  if (index >= count) return;
+  number made = narrow(silu(with_bias(xs + index / width * width, bias, index % width)));
+  xs[index] = factor ? narrow(wide(made) * wide(factor[index])) : made;
+}
+
 // A head of a token by one warp: bias, norm and rotation, where there are any.
 __device__ inline void make_head(const number* row, const number* bias, const number* weights, const number* cos,
                                  const number* sin, number* made, size head_dim, size half, float eps, unsigned lane) {
@@ -102,12 +110,13 @@ extern "C" __global__ void arrange_heads(const number* qkv, const number* cos, c
 
 // arrange_heads for one new token of every sequence, in a step that is the same every time: keys and values go straight to
 // their column of the cache. Positions and columns are read from memory. counts: columns right after the last cut, columns in
-// use before this step, per head those of the former that it uses. Where both is given, it gets every head's key and value.
+// use before this step, per head those of the former that it uses. Where both is given, it gets every head's key and value;
+// where key_norms is, the norms of the keys.
 extern "C" __global__ void enter_cache(const number* qkv, const number* bias, const number* cos, const number* sin,
                                        const number* norms, const unsigned* positions, const unsigned* counts,
-                                       number* queries, number* keys, number* values, number* both, size sequences,
-                                       size query_heads, size kv_heads, size head_dim, size half, size first_position,
-                                       size stride, float eps) {
+                                       number* queries, number* keys, number* values, number* both,
+                                       float* key_norms, size sequences, size query_heads, size kv_heads,
+                                       size head_dim, size half, size first_position, size stride, float eps) {
   size heads = query_heads + 2 * kv_heads;
   size item = (size)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
   unsigned lane = threadIdx.x % 32;
@@ -124,6 +133,12 @@ extern "C" __global__ void enter_cache(const number* qkv, const number* bias, co
   if (both && !is_query) {
     number* copy = both + ((sequence * kv_heads + kv_head) * 2 + is_value) * head_dim;
     for (size i = lane; i < head_dim; i += 32) copy[i] = made[i];
+  }
+  if (key_norms && !is_query && !is_value) {
+    float squares = 0.0f;
+    for (size i = lane; i < head_dim; i += 32) squares += wide(made[i]) * wide(made[i]);
+    squares = warp_sum(squares);
+    if (lane == 0) key_norms[sequence * kv_heads + kv_head] = sqrtf(squares);
   }
 }
 
@@ -229,12 +244,12 @@ extern "C" __global__ void advance(unsigned* positions, unsigned* counts, size s
   for (size i = threadIdx.x; i < layers; i += blockDim.x) counts[i * per_layer + 1]++;
 }
 
-// A gate's logit for a token and a head by one warp, rounded.
+// A gate's logit for a token and a head by one warp, rounded. Without up_bias the inner numbers are what they will be.
 __device__ inline number gate_logit(const number* up, const number* up_bias, const number* down, const number* bias,
                                     size inner, size head, unsigned lane) {
   float sum = 0.0f;
   for (size i = lane; i < inner; i += 32)
-    sum += silu(wide(up[i]) + wide(up_bias[i])) * wide(down[head * inner + i]);
+    sum += (up_bias ? silu(wide(up[i]) + wide(up_bias[i])) : wide(up[i])) * wide(down[head * inner + i]);
   return narrow(warp_sum(sum) + wide(bias[head]));
 }
 

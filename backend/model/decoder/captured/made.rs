@@ -6,7 +6,7 @@ use candle_core::{DType, Result, Tensor};
 
 use super::entries::{Entries, RetentionCut};
 use super::plan::{Plan, splits, words};
-use super::{Decoder, Feed, TOLD};
+use super::{Asked, Decoder, Feed, TOLD};
 use crate::cache::bounded::LayerCache;
 use crate::model::captured::{Address, Machine, Prepared, address};
 
@@ -24,7 +24,8 @@ pub(super) struct Made {
     known: Vec<u32>,
     /// The tokens that the device would feed next.
     pub(super) drawn: Vec<u32>,
-    /// f32: what was drawn, `(sequences, 4)`, then log beta, `(layers, sequences, kv_heads)`.
+    /// f32: what was drawn, `(sequences, 4)`, then, where there are such, log beta and norms of keys,
+    /// `(layers, sequences, kv_heads)` each.
     pub(super) results: Tensor,
     /// `(sequences, vocab)`.
     pub(super) logits: Tensor,
@@ -41,6 +42,7 @@ pub(super) struct Fits {
     pub(super) buffers: Vec<(Address, Address, usize)>,
     pub(super) rotations: Range<usize>,
     pub(super) cut: Option<RetentionCut>,
+    pub(super) key_norm: bool,
 }
 
 /// Where the parts of the state are: tokens; positions; per layer its columns right after the last cut, its columns, and per
@@ -70,12 +72,8 @@ impl Place {
 impl Fits {
     /// What a step must have built in to run on `cache` now; rotations that `made` has are enough where they hold all next
     /// positions.
-    pub(super) fn of(
-        cache: &[LayerCache],
-        seen: &[usize],
-        cut: Option<RetentionCut>,
-        made: Option<&Made>,
-    ) -> Result<Self> {
+    pub(super) fn of(cache: &[LayerCache], seen: &[usize], asked: Asked, made: Option<&Made>) -> Result<Self> {
+        let Asked { cut, key_norm } = asked;
         let first = seen.iter().copied().min().unwrap_or(0);
         let last = seen.iter().copied().max().unwrap_or(0);
         let at_hand =
@@ -85,7 +83,7 @@ impl Fits {
             let [keys, values] = layer.buffers();
             Ok((address(keys)?, address(values)?, keys.dim(1)?))
         });
-        Ok(Self { sequences: seen.len(), buffers: buffers.collect::<Result<_>>()?, rotations, cut })
+        Ok(Self { sequences: seen.len(), buffers: buffers.collect::<Result<_>>()?, rotations, cut, key_norm })
     }
 }
 
@@ -105,8 +103,9 @@ impl Made {
         let rotation = model.rotary.prepare(&rows, model.dtype, device)?;
         let per_layer = cache.first().map_or(0, |layer| 2 + layer.survivors().len());
         let state = Tensor::zeros(2 * sequences + cache.len() * per_layer, DType::U32, device)?;
-        let gates = if model.has_gates() { cache.len() * sequences * model.config.kv_heads } else { 0 };
-        let results = Tensor::zeros(sequences * TOLD + gates, DType::F32, device)?;
+        let per_head = usize::from(model.has_gates()) + usize::from(fits.key_norm);
+        let told = TOLD + per_head * cache.len() * model.config.kv_heads;
+        let results = Tensor::zeros(sequences * told, DType::F32, device)?;
         let logits = Tensor::zeros((sequences, model.config.vocab), model.dtype, device)?;
         let place = Place { state: address(&state)?, sequences, per_layer };
         let entries = match fits.cut {

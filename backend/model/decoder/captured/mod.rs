@@ -23,15 +23,26 @@ const TOLD: usize = 4;
 /// tokens it draws stay where the next step reads them: nothing is sent when they are fed, unless the step had to be put
 /// together anew.
 pub struct CapturedStep {
-    cut: Option<RetentionCut>,
+    asked: Asked,
     made: Option<Made>,
     started: bool,
+}
+
+/// What a step should do beside decoding.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
+    /// Cut by itself, like this.
+    pub cut: Option<RetentionCut>,
+    /// Give back norms of new keys.
+    pub key_norm: bool,
 }
 
 /// What a step made of every sequence.
 pub struct StepResult {
     /// Per sequence, `(layers * kv_heads, 1)` in nats; `None` without gates.
     pub log_beta: Vec<Option<Grid<f32>>>,
+    /// Per sequence, `(layers * kv_heads, 1)`, where asked for.
+    pub key_norm: Vec<Option<Grid<f32>>>,
     /// Per sequence: its most likely token, minus the log of its probability, the entropy, and a number that is finite
     /// when all logits are.
     pub told: Vec<[f32; TOLD]>,
@@ -51,17 +62,17 @@ pub struct Feed<'a> {
 impl Decoder {
     /// Whether steps of this model can be captured, given what they should give back.
     pub fn captures(&self, want: Want<'_>) -> bool {
-        let gates = self.layers.iter().all(|layer| layer.gate.as_ref().is_none_or(|gate| gate.as_fused().is_some()));
+        let gates = self.layers.iter().all(|layer| layer.gate.as_ref().is_none_or(|gate| gate.parts().is_some()));
         let drawn = self.config.vocab <= 1 << f32::MANTISSA_DIGITS;
         let number = matches!(self.dtype, DType::F32 | DType::BF16 | DType::F16);
-        self.machine.is_some() && gates && drawn && number && !want.key_norm && !want.attention
+        self.machine.is_some() && gates && drawn && number && !want.attention
     }
 }
 
 impl CapturedStep {
-    /// A step that can also cut by itself, where `cut` says how.
-    pub fn new(cut: Option<RetentionCut>) -> Self {
-        Self { cut, made: None, started: false }
+    /// A step that was not started yet.
+    pub fn new(asked: Asked) -> Self {
+        Self { asked, made: None, started: false }
     }
 
     /// Starts a step, and makes room for it in `cache`.
@@ -79,7 +90,7 @@ impl CapturedStep {
             candle_core::bail!("{tokens:?} cannot be fed to {} sequences, one each", seen.len());
         }
         cache.iter_mut().try_for_each(|layer| layer.make_room(1))?;
-        let fits = Fits::of(cache, seen, self.cut, self.made.as_ref())?;
+        let fits = Fits::of(cache, seen, self.asked, self.made.as_ref())?;
         let mut made = match self.made.take() {
             Some(made) if made.fits == fits => made,
             _ => Made::new(model, &**machine, cache, fits)?,
@@ -95,13 +106,13 @@ impl CapturedStep {
     /// Whether the next step can be started as it is, so that nothing has to be told but counts.
     pub fn is_valid(&self, cache: &[LayerCache], seen: &[usize]) -> bool {
         let has_room = cache.iter().all(|layer| layer.has_room(1));
-        let fits = || Fits::of(cache, seen, self.cut, self.made.as_ref()).ok();
+        let fits = || Fits::of(cache, seen, self.asked, self.made.as_ref()).ok();
         has_room && self.made.as_ref().is_some_and(|made| fits().is_some_and(|fits| fits == made.fits))
     }
 
     /// Whether it can cut by itself.
     pub fn can_cut(&self) -> bool {
-        self.cut.is_some()
+        self.asked.cut.is_some()
     }
 
     /// Starts a cut of every head that is due, on the device; `stay` says per layer how many entries of each head will be
@@ -125,18 +136,20 @@ impl CapturedStep {
         self.started = false;
         let results = made.results.to_vec1::<f32>()?;
         let sequences = made.fits.sequences;
-        let (told, gates) = results.split_at(sequences * TOLD);
+        let shape = model.shape();
+        let (told, rest) = results.split_at(sequences * TOLD);
         made.drawn = told.chunks_exact(TOLD).map(|told| if told[3].is_finite() { told[0] as u32 } else { 0 }).collect();
-        let (shape, has_gates) = (model.shape(), model.has_gates());
-        let log_beta = |sequence: usize| {
-            let rows = (0..shape.layers).flat_map(|layer| {
-                let first = (layer * sequences + sequence) * shape.kv_heads;
-                gates[first..first + shape.kv_heads].iter().copied()
-            });
-            Grid::from_cells(shape.heads(), 1, rows.collect())
+        let mut parts = rest.chunks_exact((sequences * shape.heads()).max(1));
+        let log_beta = if model.has_gates() { parts.next() } else { None };
+        let key_norm = if self.asked.key_norm { parts.next() } else { None };
+        let own = |all: Option<&[f32]>, sequence: usize| {
+            let rows = all?.chunks_exact(sequences * shape.kv_heads);
+            let own = rows.flat_map(|row| &row[sequence * shape.kv_heads..][..shape.kv_heads]).copied();
+            Grid::from_cells(shape.heads(), 1, own.collect())
         };
         Ok(StepResult {
-            log_beta: (0..sequences).map(|sequence| if has_gates { log_beta(sequence) } else { None }).collect(),
+            log_beta: (0..sequences).map(|sequence| own(log_beta, sequence)).collect(),
+            key_norm: (0..sequences).map(|sequence| own(key_norm, sequence)).collect(),
             told: told.chunks_exact(TOLD).map(|told| [told[0], told[1], told[2], told[3]]).collect(),
         })
     }

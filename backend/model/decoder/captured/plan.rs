@@ -8,7 +8,8 @@ use super::{Decoder, TOLD};
 use crate::cache::bounded::LayerCache;
 use crate::model::captured::{Address, Launch, Machine, Operation, Product, address};
 use crate::model::decoder::Layer;
-use crate::model::gate::GateInput;
+use crate::model::gate::{GateInner, GateInput};
+use crate::model::linear::Projection;
 
 /// Columns that a block of an attention kernel has at least, in a full cache.
 const COLUMNS_OF_A_BLOCK: usize = 64;
@@ -50,6 +51,7 @@ struct Workspace {
     product: Address,
     parts: Address,
     gate_inner: Address,
+    gate_other: Address,
     keys_and_values: Address,
 }
 
@@ -104,8 +106,10 @@ impl Plan<'_> {
         let qkv = self.hold(layer.qkv.weight())?;
         let (bias, norms) = (self.hold_some(layer.qkv.bias())?, self.hold_some(layer.head_norms.as_ref())?);
         self.multiply(work.normed, qkv, work.qkv, heads * head_dim, config.hidden);
+        let key_norms = if self.fits.key_norm { self.key_norms(index) } else { NULL };
         let entering = Launch::new("enter_cache", [(self.place.sequences * heads).div_ceil(4), 1], 128)
-            .at(&[work.qkv, bias, cos, sin, norms, positions, counts, work.queries, keys, values, work.keys_and_values])
+            .at(&[work.qkv, bias, cos, sin, norms, positions, counts, work.queries, keys, values])
+            .at(&[work.keys_and_values, key_norms])
             .sizes(&[
                 self.place.sequences,
                 query_heads,
@@ -135,25 +139,55 @@ impl Plan<'_> {
 
     fn gate(&mut self, work: &Workspace, index: usize, layer: &Layer) -> Result<()> {
         let Some(gate) = &layer.gate else { return Ok(()) };
-        let Some(parts) = gate.as_fused() else { candle_core::bail!("this kind of gate has no kernel") };
-        let kv_heads = self.model.config.kv_heads;
-        let (inner, width) = parts.up.weight().dims2()?;
+        let Some(parts) = gate.parts() else { candle_core::bail!("steps cannot be captured with this gate") };
         let input = match self.model.gate_input {
             Some(GateInput::KeysAndValues) => work.keys_and_values,
             _ => work.normed,
         };
-        let [up, up_bias] = [self.hold(parts.up.weight())?, self.hold(parts.up_bias)?];
+        let (made, inner_bias) = match parts.inner {
+            GateInner::Mlp { up, middle: None } => (self.project(input, up, work.gate_inner)?, up.bias()),
+            GateInner::Mlp { up, middle: Some(middle) } => {
+                let made = self.project(input, up, work.gate_inner)?;
+                self.activate(made, up, up.bias(), NULL)?;
+                (self.project(made, middle, work.gate_other)?, middle.bias())
+            }
+            GateInner::Gated { gate, up } => {
+                let made = self.project(input, gate, work.gate_inner)?;
+                let factor = self.project(input, up, work.gate_other)?;
+                self.activate(made, gate, None, factor)?;
+                (made, None)
+            }
+        };
+        let kv_heads = self.model.config.kv_heads;
+        let inner_bias = self.hold_some(inner_bias)?;
         let [down, bias] = [self.hold(parts.down)?, self.hold(parts.bias)?];
-        self.multiply(input, up, work.gate_inner, inner, width);
         let place = self.place;
         let log_beta = self.results + words(place.sequences * (TOLD + index * kv_heads));
         let [entry_log_beta, entry_position] = self.entries.map_or(Ok([NULL; 2]), |entries| entries.layer(index))?;
         let stride = self.entries.map_or(0, Entries::stride);
         let tail = Launch::new("enter_gate", [(place.sequences * kv_heads).div_ceil(4), 1], 128)
-            .at(&[work.gate_inner, up_bias, down, bias, place.positions(), place.counts(index)])
+            .at(&[made, inner_bias, down, bias, place.positions(), place.counts(index)])
             .at(&[log_beta, entry_log_beta, entry_position])
-            .sizes(&[place.sequences, inner, kv_heads, stride]);
+            .sizes(&[place.sequences, parts.down.dim(1)?, kv_heads, stride]);
         self.launch(tail);
+        Ok(())
+    }
+
+    /// A projection's product, without its bias, where it was put.
+    fn project(&mut self, input: Address, projection: &Projection, out: Address) -> Result<Address> {
+        let (columns, inner) = projection.weight().dims2()?;
+        let weight = self.hold(projection.weight())?;
+        self.multiply(input, weight, out, columns, inner);
+        Ok(out)
+    }
+
+    /// SiLU of a projection's result.
+    fn activate(&mut self, xs: Address, of: &Projection, bias: Option<&Tensor>, factor: Address) -> Result<()> {
+        let width = of.weight().dim(0)?;
+        let count = self.place.sequences * width;
+        let bias = self.hold_some(bias)?;
+        let launch = Launch::new("activate", [count.div_ceil(256), 1], 256);
+        self.launch(launch.at(&[xs, bias, factor]).sizes(&[width, count]));
         Ok(())
     }
 
@@ -185,8 +219,8 @@ impl Plan<'_> {
         let model = self.model;
         let config = &model.config;
         let (query_heads, kv_heads, head_dim) = (config.query_heads, config.kv_heads, config.head_dim);
-        let gate = model.layers.iter().filter_map(|layer| layer.gate.as_ref()?.as_fused()).map(|gate| gate.up);
-        let gate_inner = gate.map(|up| up.weight().dims()[0]).max();
+        let gates = model.layers.iter().filter_map(|layer| layer.gate.as_ref()?.parts());
+        let gate_inner = gates.map(|gate| gate.down.dims()[1]).max();
         let reads_entries = model.gate_input == Some(GateInput::KeysAndValues);
         let splits = self.splits;
         let mut room = |width: Option<usize>, dtype| match width {
@@ -205,6 +239,7 @@ impl Plan<'_> {
             product: room(Some(config.intermediate), dtype)?,
             parts: room(Some(query_heads * splits * (2 + head_dim)), DType::F32)?,
             gate_inner: room(gate_inner, dtype)?,
+            gate_other: room(gate_inner, dtype)?,
             keys_and_values: room(reads_entries.then_some(2 * kv_heads * head_dim), dtype)?,
         })
     }
@@ -216,6 +251,13 @@ impl Plan<'_> {
 
     fn hold_some(&mut self, tensor: Option<&Tensor>) -> Result<Address> {
         tensor.map_or(Ok(NULL), |tensor| self.hold(tensor))
+    }
+
+    /// Where a layer's norms of keys go: after what was drawn and log beta.
+    fn key_norms(&self, layer: usize) -> Address {
+        let model = self.model;
+        let before = if model.has_gates() { model.layers.len() } else { 0 };
+        self.results + words(self.place.sequences * (TOLD + (before + layer) * model.config.kv_heads))
     }
 
     fn launch(&mut self, launch: Launch) {
