@@ -71,6 +71,14 @@ impl BatchCache {
         self.layers[layer].append(keys, values)
     }
 
+    /// Remembers the newest queries, `(sequences * query_heads, 1, head_dim)`; see [`LayerCache::remember`].
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn remember(&mut self, layer: usize, queries: &Tensor, count: usize) -> Result<()> {
+        self.layers[layer].remember(queries, count)
+    }
+
     /// Counts a pass's tokens, one for each sequence, once all layers have appended them.
     pub fn advance(&mut self) {
         self.seen.iter_mut().for_each(|seen| *seen += 1);

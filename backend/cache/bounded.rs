@@ -2,6 +2,8 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
+use super::remembered::Remembered;
+
 /// One layer's keys and values.
 ///
 /// Buffers are `(kv_heads, capacity, head_dim)`. A column holds one slot of every head. When heads keep different
@@ -21,6 +23,8 @@ pub struct LayerCache {
     uneven: Option<Tensor>,
     /// Columns to make room for at once: where the next cut is expected.
     expected: usize,
+    /// The newest queries, where they are remembered.
+    queries: Option<Remembered>,
 }
 
 /// Columns by which a cache grows at least.
@@ -30,12 +34,19 @@ impl LayerCache {
     fn new(kv_heads: usize, head_dim: usize, expected: usize, dtype: DType, device: &Device) -> Result<Self> {
         let empty = || Tensor::zeros((kv_heads, 0, head_dim), dtype, device);
         let (keys, values, survivors) = (empty()?, empty()?, vec![0; kv_heads]);
-        Ok(Self { keys, values, columns: 0, packed: 0, survivors, uneven: None, expected })
+        Ok(Self { keys, values, columns: 0, packed: 0, survivors, uneven: None, expected, queries: None })
     }
 
     fn fork(&self) -> Result<Self> {
         let (keys, values) = (self.keys.copy()?, self.values.copy()?);
-        Ok(Self { keys, values, survivors: self.survivors.clone(), uneven: self.uneven.clone(), ..*self })
+        Ok(Self {
+            keys,
+            values,
+            survivors: self.survivors.clone(),
+            uneven: self.uneven.clone(),
+            queries: self.queries.clone(),
+            ..*self
+        })
     }
 
     /// Columns in use.
@@ -98,6 +109,20 @@ impl LayerCache {
     /// When fewer columns are in use.
     pub fn view(&self, columns: usize) -> Result<(Tensor, Tensor)> {
         Ok((self.keys.narrow(1, 0, columns)?, self.values.narrow(1, 0, columns)?))
+    }
+
+    /// Remembers the newest `count` queries: of `(query_heads, new, head_dim)` and of those before.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn remember(&mut self, queries: &Tensor, count: usize) -> Result<()> {
+        self.queries = Some(Remembered::after(self.queries.as_ref(), queries, count)?);
+        Ok(())
+    }
+
+    /// The newest queries, where they are remembered.
+    pub fn queries(&self) -> Option<&Remembered> {
+        self.queries.as_ref()
     }
 
     /// The buffers of keys and of values, `(kv_heads, capacity, head_dim)` each.
@@ -218,18 +243,24 @@ impl LayerCache {
             Tensor::cat(&widened.collect::<Result<Vec<_>>>()?, 0)
         };
         let (keys, values) = (side_by_side(|part| &part.keys)?, side_by_side(|part| &part.values)?);
-        let mut joined = Self { keys, values, columns, packed: columns, survivors: Vec::new(), uneven: None, expected };
+        let queries: Vec<&Remembered> = parts.iter().filter_map(|part| part.queries.as_ref()).collect();
+        let queries = Remembered::join(&queries)?;
+        let packed = columns;
+        let mut joined = Self { keys, values, columns, packed, survivors: Vec::new(), uneven: None, expected, queries };
         joined.settle(survivors)?;
         Ok(joined)
     }
 
-    /// Gives up some heads.
+    /// Gives up the heads of a sequence.
     pub(super) fn remove_heads(&mut self, heads: std::ops::Range<usize>) -> Result<()> {
         let staying: Vec<u32> =
             (0..self.survivors.len()).filter(|head| !heads.contains(head)).map(|head| head as u32).collect();
         let staying = Tensor::new(staying, self.keys.device())?;
         self.keys = self.keys.index_select(&staying, 0)?;
         self.values = self.values.index_select(&staying, 0)?;
+        if let Some(queries) = &mut self.queries {
+            queries.remove(heads.start / heads.len().max(1))?;
+        }
         let mut survivors = std::mem::take(&mut self.survivors);
         survivors.drain(heads);
         self.settle(survivors)

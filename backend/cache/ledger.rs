@@ -1,6 +1,6 @@
 //! The ledger: which token is in which head's cache, and who leaves at a cut. Pure; the tensors follow it.
 
-use crate::policy::{Evidence, HeadView, Policy};
+use crate::policy::{Evidence, HeadView, Policy, Weighed};
 use crate::trace::grid::Grid;
 use crate::trace::step::{Cut, Eviction, HeadCut, KvHead, Shape};
 
@@ -56,6 +56,8 @@ struct HeadEntries {
     positions: Vec<u32>,
     log_beta: Vec<f32>,
     key_norm: Vec<f32>,
+    /// Attention received so far.
+    attention: Vec<f32>,
     /// Score at the last cut; NaN before.
     last_score: Vec<f32>,
 }
@@ -69,6 +71,7 @@ impl HeadEntries {
         };
         pick(&mut self.log_beta);
         pick(&mut self.key_norm);
+        pick(&mut self.attention);
         pick(&mut self.last_score);
         self.positions = slots.iter().map(|&slot| self.positions[slot]).collect();
     }
@@ -124,6 +127,13 @@ impl Ledger {
         self.seen = born.end;
     }
 
+    /// Adds the attention that a head's entries received in a pass, in slot order.
+    pub fn observe(&mut self, head: KvHead, received: impl Iterator<Item = f32>) {
+        let entries = &mut self.heads[self.shape.index(head)];
+        entries.attention.resize(entries.positions.len(), 0.0);
+        entries.attention.iter_mut().zip(received).for_each(|(sum, received)| *sum += received);
+    }
+
     /// Whether some competition would be held now; with a threshold there always is one.
     pub fn is_due(&self, policy: &Policy) -> bool {
         policy.rule.as_ref().is_some_and(|rule| !overflowing(rule, self.shape.kv_heads, &self.sizes()).is_empty())
@@ -138,11 +148,20 @@ impl Ledger {
     /// # Errors
     /// When the policy gives a contested entry a score that is NaN or infinite.
     pub fn cut(&mut self, policy: &Policy) -> Result<Option<Decision>, ScoreError> {
+        self.cut_weighed(policy, &[])
+    }
+
+    /// [`Ledger::cut`], where the policy was told what it asks of keys and queries: per head, layer by layer.
+    ///
+    /// # Errors
+    /// As [`Ledger::cut`].
+    pub fn cut_weighed(&mut self, policy: &Policy, weighed: &[Weighed]) -> Result<Option<Decision>, ScoreError> {
         let Some(rule) = &policy.rule else { return Ok(None) };
         let mut decision =
             Decision { cut: Cut { tokens_seen: self.seen, ..Cut::default() }, kept: vec![None; self.heads.len()] };
         for range in overflowing(rule, self.shape.kv_heads, &self.sizes()) {
-            let scores: Vec<Vec<f32>> = range.clone().map(|index| policy.scorer.score(&self.view(index))).collect();
+            let scores: Vec<Vec<f32>> =
+                range.clone().map(|index| policy.scorer.score(&self.view(index, weighed.get(index)))).collect();
             let contestants: Vec<_> = range
                 .clone()
                 .zip(&scores)
@@ -156,13 +175,16 @@ impl Ledger {
         Ok((!decision.cut.heads.is_empty()).then_some(decision))
     }
 
-    fn view(&self, index: usize) -> HeadView<'_> {
+    fn view<'v>(&'v self, index: usize, weighed: Option<&'v Weighed>) -> HeadView<'v> {
         let entries = &self.heads[index];
         HeadView {
             head: self.shape.head(index),
             positions: &entries.positions,
             log_beta: &entries.log_beta,
             key_norm: &entries.key_norm,
+            attention: &entries.attention,
+            importance: weighed.map_or(&[], |weighed| &weighed.importance),
+            likeness: weighed.map_or(&[], |weighed| &weighed.likeness),
             tokens_seen: self.seen,
         }
     }

@@ -8,3 +8,5 @@ pub mod replay;
 pub mod batch;
 #[cfg(feature = "generate")]
 pub mod bounded;
+#[cfg(feature = "generate")]
+pub mod remembered;

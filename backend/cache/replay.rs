@@ -41,7 +41,7 @@ pub enum ReplayError {
 pub fn replay(recorded: &Lifetimes, tokens_seen: &[u32], policy: &Policy) -> Result<Lifetimes, ReplayError> {
     let (shape, needs) = (recorded.shape(), evidence(policy));
     let has_gates = shape.iter().all(|head| recorded.log_beta(head).len() == recorded.seen() as usize);
-    if needs.key_norm {
+    if needs.key_norm || needs.attention || needs.is_weighed() {
         return Err(ReplayError::NeedsEvidence(policy.scorer.name()));
     }
     if needs.log_beta && !has_gates {

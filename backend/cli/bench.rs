@@ -72,7 +72,7 @@ pub struct BenchArgs {
     /// Tokens it may overrun before a cut
     #[arg(long, value_name = "TOKENS", default_value_t = 128, help_heading = "Cache")]
     buffer: u32,
-    /// What to evict: trimkv, trimkv-knorm, full, window, streaming-llm or random
+    /// What to evict: trimkv, trimkv-knorm, full, window, streaming-llm, h2o, snapkv, r-kv, tova, keydiff, knorm or random
     #[arg(long, value_name = "NAME", default_value = "trimkv", help_heading = "Cache")]
     policy: PolicyKind,
 

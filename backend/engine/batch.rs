@@ -152,9 +152,8 @@ impl<'a> Batch<'a> {
             let sequence = &mut sequences[index];
             sequence.append(Phase::Decode, 1, output.log_beta.as_ref(), output.key_norm.as_ref());
             let layer = |layer| cache.layer(layer);
-            let by_position = |columns| sequence.attention_by_position(columns, model, place * kv_heads, layer);
-            attention.push(output.attention.as_deref().map(by_position));
-            decisions.push(sequence.cut(policy)?);
+            attention.push(sequence.observe(output.attention.as_deref(), model, place * kv_heads, layer));
+            decisions.push(sequence.cut(policy, model, place * kv_heads, layer)?);
         }
         let (cuts, kept): (Vec<_>, Vec<_>) = decisions.into_iter().map(apart).unzip();
         cache.keep(&kept)?;

@@ -116,7 +116,12 @@ impl<'a> Captured<'a> {
             sequences.iter_mut().zip(rows).map(|(own, row)| own.draw(row, model)).collect::<Result<_, _>>()?
         };
         let is_cut = self.go_on(sequences, cache)?;
-        let decisions = sequences.iter_mut().map(|own| own.cut(policy)).collect::<Result<Vec<_>, _>>()?;
+        let kv_heads = model.shape().kv_heads;
+        let layers = &*cache.layers_mut();
+        let cut = |(place, own): (usize, &mut &mut Sequence)| {
+            own.cut(policy, model, place * kv_heads, |layer| &layers[layer])
+        };
+        let decisions = sequences.iter_mut().enumerate().map(cut).collect::<Result<Vec<_>, _>>()?;
         let (cuts, kept): (Vec<_>, Vec<_>) = decisions.into_iter().map(apart).unzip();
         if !is_cut {
             cache.keep(&kept)?;

@@ -167,10 +167,9 @@ impl<'a> Generation<'a> {
         let mut outputs = self.model.forward(&mut [Input { tokens, cache: &mut self.cache }], want)?;
         let output = outputs.swap_remove(0);
         self.sequence.append(phase, tokens.len(), output.log_beta.as_ref(), output.key_norm.as_ref());
-        let by_position =
-            |columns| self.sequence.attention_by_position(columns, self.model, 0, |layer| self.cache.layer(layer));
-        let attention = output.attention.as_deref().map(by_position);
-        let decision = self.sequence.cut(self.policy)?;
+        let layer = |layer| self.cache.layer(layer);
+        let attention = self.sequence.observe(output.attention.as_deref(), self.model, 0, layer);
+        let decision = self.sequence.cut(self.policy, self.model, 0, layer)?;
         if let Some(decision) = &decision {
             self.cache.keep(&decision.kept)?;
         }
@@ -196,9 +195,11 @@ impl<'a> Generation<'a> {
 
 /// What a pass must give back.
 pub(super) fn want<'a>(request: &Request, policy: &Policy, interrupted: &'a AtomicBool) -> Want<'a> {
+    let evidence = evidence(policy);
     Want {
-        key_norm: evidence(policy).key_norm,
-        attention: request.record_attention,
+        key_norm: evidence.key_norm,
+        attention: request.record_attention || evidence.attention,
+        queries: evidence.remembered(),
         query_block: request.query_block,
         interrupted: Some(interrupted),
     }

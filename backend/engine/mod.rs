@@ -6,6 +6,7 @@ pub(crate) mod captured;
 #[cfg(feature = "cuda")]
 mod cuda;
 pub mod device;
+pub mod evidence;
 pub mod generation;
 pub mod memory;
 pub mod sampling;

@@ -4,12 +4,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cache::bounded::LayerCache;
-use crate::cache::ledger::{Births, Decision, Ledger, ScoreError};
+use crate::cache::ledger::{Births, Decision, Ledger, evidence};
 use crate::model::decoder::Decoder;
 use crate::policy::{Policy, Scope};
 use crate::trace::grid::Grid;
 use crate::trace::step::{Cut, KvHead, Phase};
 
+use super::evidence::weigh;
 use super::generation::{EngineError, Request, Stop};
 use super::sampling::{Drawn, Sampler, greedy_on_device};
 
@@ -102,9 +103,36 @@ impl Sequence {
         self.ledger.is_due(policy)
     }
 
-    /// Decides who leaves. The tensors must follow.
-    pub(super) fn cut(&mut self, policy: &Policy) -> Result<Option<Decision>, ScoreError> {
-        self.ledger.cut(policy)
+    /// Decides who leaves. The tensors must follow. `layer` gives a layer's cache, where this sequence's heads begin at
+    /// `first`.
+    pub(super) fn cut<'c>(
+        &mut self,
+        policy: &Policy,
+        model: &Decoder,
+        first: usize,
+        layer: impl Fn(usize) -> &'c LayerCache,
+    ) -> Result<Option<Decision>, EngineError> {
+        let evidence = evidence(policy);
+        if !evidence.is_weighed() || !self.is_due(policy) {
+            return Ok(self.ledger.cut(policy)?);
+        }
+        let weighed = weigh(model, evidence, &self.ledger, first, layer)?;
+        Ok(self.ledger.cut_weighed(policy, &weighed)?)
+    }
+
+    /// Books the attention that a pass measured, before a cut moves columns, and gives it by position where it is recorded.
+    pub(super) fn observe<'c>(
+        &mut self,
+        columns: Option<&[Vec<f32>]>,
+        model: &Decoder,
+        first: usize,
+        layer: impl Fn(usize) -> &'c LayerCache,
+    ) -> Option<Vec<Vec<(u32, f32)>>> {
+        let by_position = self.attention_by_position(columns?, model, first, layer);
+        for (head, received) in model.shape().iter().zip(&by_position) {
+            self.ledger.observe(head, received.iter().map(|&(_, mass)| mass));
+        }
+        self.request.record_attention.then_some(by_position)
     }
 
     /// Whether a pass's last hidden state is needed for logits.
@@ -153,7 +181,7 @@ impl Sequence {
 
     /// Attention from cache columns to positions, before a cut moves them. `layer` gives a layer's cache, where this
     /// sequence's heads begin at `first`.
-    pub(super) fn attention_by_position<'c>(
+    fn attention_by_position<'c>(
         &self,
         columns: &[Vec<f32>],
         model: &Decoder,

@@ -138,7 +138,7 @@ impl Exam<'_> {
         let mut sequences = policies.iter().map(|_| first[0].fork()).collect::<Result<Vec<_>, EngineError>>()?;
         logits = logits.repeat((sequences.len(), 1, 1))?;
         let cut = |sequences: &mut [Sequence]| {
-            sequences.iter_mut().zip(&policies).try_for_each(|(sequence, policy)| sequence.cut(policy))
+            sequences.iter_mut().zip(&policies).try_for_each(|(sequence, policy)| sequence.cut(self.model, policy))
         };
         cut(&mut sequences)?;
         for pass in &passes[1..] {

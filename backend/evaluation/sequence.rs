@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use crate::cache::bounded::SequenceCache;
 use crate::cache::ledger::{Births, Ledger, evidence};
+use crate::engine::evidence::weigh;
 use crate::engine::generation::EngineError;
 use crate::model::decoder::{Decoder, Input, Want};
 use crate::policy::Policy;
@@ -35,8 +36,14 @@ impl Sequence {
     ///
     /// # Errors
     /// When scores cannot be ranked or memory runs out.
-    pub fn cut(&mut self, policy: &Policy) -> Result<(), EngineError> {
-        if let Some(decision) = self.ledger.cut(policy)? {
+    pub fn cut(&mut self, model: &Decoder, policy: &Policy) -> Result<(), EngineError> {
+        let evidence = evidence(policy);
+        let weighed = if evidence.is_weighed() && self.ledger.is_due(policy) {
+            weigh(model, evidence, &self.ledger, 0, |layer| self.cache.layer(layer))?
+        } else {
+            Vec::new()
+        };
+        if let Some(decision) = self.ledger.cut_weighed(policy, &weighed)? {
             self.cache.keep(&decision.kept)?;
         }
         Ok(())
@@ -55,16 +62,29 @@ pub fn read(
     tokens: &[u32],
     rows: usize,
 ) -> Result<Tensor, EngineError> {
-    let key_norm = policies.iter().any(|policy| evidence(policy).key_norm);
+    let asked = || policies.iter().map(|policy| evidence(policy));
+    let want = Want {
+        key_norm: asked().any(|evidence| evidence.key_norm),
+        attention: asked().any(|evidence| evidence.attention),
+        queries: asked().map(|evidence| evidence.remembered()).max().unwrap_or(0),
+        ..Want::default()
+    };
     let mut inputs: Vec<Input<'_>> =
         sequences.iter_mut().map(|sequence| Input { tokens, cache: &mut sequence.cache }).collect();
-    let outputs = model.forward(&mut inputs, Want { key_norm, ..Want::default() })?;
+    let outputs = model.forward(&mut inputs, want)?;
     for (sequence, output) in sequences.iter_mut().zip(&outputs) {
         sequence.ledger.append(Births {
             count: tokens.len() as u32,
             log_beta: output.log_beta.as_ref(),
             key_norm: output.key_norm.as_ref(),
         });
+        let received = output.attention.iter().flatten();
+        for (head, columns) in model.shape().iter().zip(received) {
+            let cache = sequence.cache.layer(usize::from(head.layer));
+            let entries = sequence.ledger.positions(head).len();
+            let by_slot = (0..entries).map(|slot| columns[cache.column(usize::from(head.head), slot)]);
+            sequence.ledger.observe(head, by_slot);
+        }
     }
     let last = |hidden: &Tensor| hidden.narrow(0, tokens.len() - rows, rows);
     let hidden = outputs.iter().map(|output| last(&output.hidden)).collect::<Result<Vec<_>, _>>()?;

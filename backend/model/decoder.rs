@@ -66,6 +66,8 @@ pub struct Want<'a> {
     pub key_norm: bool,
     /// Attention received by every cached entry.
     pub attention: bool,
+    /// Newest queries that caches shall remember.
+    pub queries: usize,
     /// Queries attended at once.
     pub query_block: usize,
     /// Checked between layers; when set, the pass ends as interrupted.
@@ -74,7 +76,7 @@ pub struct Want<'a> {
 
 impl Default for Want<'_> {
     fn default() -> Self {
-        Self { key_norm: false, attention: false, query_block: QUERY_BLOCK, interrupted: None }
+        Self { key_norm: false, attention: false, queries: 0, query_block: QUERY_BLOCK, interrupted: None }
     }
 }
 
@@ -287,6 +289,9 @@ impl Decoder {
             let own = |xs: &Tensor| xs.narrow(1, first, count);
             let cache = input.cache.layer_mut(layer);
             cache.append(&own(&heads.keys)?, &own(&heads.values)?)?;
+            if want.queries > 0 {
+                cache.remember(&own(&heads.queries)?, want.queries)?;
+            }
             let attend = Attend { cache, scale: self.scale(), block: want.query_block, record: want.attention };
             let attended = attend.run(&own(&heads.queries)?)?;
             outputs.push(attended.output);
@@ -297,7 +302,7 @@ impl Decoder {
     }
 
     /// Factor on the logits of attention.
-    fn scale(&self) -> f64 {
+    pub fn scale(&self) -> f64 {
         (self.config.head_dim as f64).sqrt().recip()
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::attention::{HeavyHitters, NewestAttention, Observed};
+use super::keys::{KeyDifference, Redundancy, SmallestNorm};
 use super::random::Random;
 use super::recency::Recency;
 use super::retention::Retention;
@@ -24,14 +26,38 @@ pub enum PolicyKind {
     Window,
     /// Keep the first few and the newest (StreamingLLM, at original positions).
     StreamingLlm,
+    /// Keep what has received most attention, and the newest (H2O).
+    H2o,
+    /// Keep what the newest query attends to (TOVA).
+    Tova,
+    /// Keep what the newest queries attend to, and their own (SnapKV at every cut).
+    SnapKv,
+    /// The same, less what resembles other keys (R-KV).
+    RKv,
+    /// Keep keys that point away from the mean (KeyDiff).
+    KeyDiff,
+    /// Keep keys of small norm.
+    Knorm,
     /// Keep a random subset, fixed at birth.
     Random,
 }
 
 impl PolicyKind {
     /// Every policy, in the order help lists them.
-    pub const ALL: [Self; 6] =
-        [Self::TrimKv, Self::TrimKvKnorm, Self::Full, Self::Window, Self::StreamingLlm, Self::Random];
+    pub const ALL: [Self; 12] = [
+        Self::TrimKv,
+        Self::TrimKvKnorm,
+        Self::Full,
+        Self::Window,
+        Self::StreamingLlm,
+        Self::H2o,
+        Self::SnapKv,
+        Self::RKv,
+        Self::Tova,
+        Self::KeyDiff,
+        Self::Knorm,
+        Self::Random,
+    ];
 
     /// The stable name, as typed and as written to the trace.
     pub fn as_str(self) -> &'static str {
@@ -41,27 +67,54 @@ impl PolicyKind {
             Self::TrimKvKnorm => "trimkv-knorm",
             Self::Window => "window",
             Self::StreamingLlm => "streaming-llm",
+            Self::H2o => "h2o",
+            Self::Tova => "tova",
+            Self::SnapKv => "snapkv",
+            Self::RKv => "r-kv",
+            Self::KeyDiff => "keydiff",
+            Self::Knorm => "knorm",
             Self::Random => "random",
+        }
+    }
+
+    /// What it ranks by, in its authors' form; `seed` is for `random`.
+    pub fn scorer(self, seed: u64) -> Box<dyn super::EvictionPolicy> {
+        match self {
+            Self::Full => Box::new(Recency::full()),
+            Self::TrimKv => Box::new(Retention::default()),
+            Self::TrimKvKnorm => Box::new(Retention { key_norm: true, ..Retention::default() }),
+            Self::Window => Box::new(Recency::window()),
+            Self::StreamingLlm => Box::new(Recency::streaming_llm()),
+            Self::H2o => Box::new(HeavyHitters),
+            Self::Tova => Box::new(NewestAttention),
+            Self::SnapKv => Box::new(Observed::default()),
+            Self::RKv => Box::new(Redundancy::default()),
+            Self::KeyDiff => Box::new(KeyDifference),
+            Self::Knorm => Box::new(SmallestNorm),
+            Self::Random => Box::new(Random { seed }),
+        }
+    }
+
+    /// Who it protects of itself at a budget; a user may protect more.
+    pub fn protect(self, budget: u32) -> Protect {
+        match self {
+            Self::StreamingLlm => Protect { sinks: SINKS, recent: 0 },
+            // Half for heavy hitters, half for the newest, as its authors split it.
+            Self::H2o => Protect { sinks: 0, recent: budget / 2 },
+            Self::SnapKv | Self::RKv => Protect { sinks: 0, recent: Observed::default().queries as u32 },
+            _ => Protect::default(),
         }
     }
 
     /// The policy as its authors describe it, with `budget` entries a head and a cut at `budget + buffer`. The full cache
     /// has no use for either, and only `random` for a seed.
     pub fn policy(self, budget: u32, buffer: u32, seed: u64) -> Policy {
-        let mut rule = CutRule::per_head(budget, buffer);
-        let retention = |key_norm| Box::new(Retention { age_offset: 1, look_ahead: 1, key_norm });
-        let scorer: Box<dyn super::EvictionPolicy> = match self {
-            Self::Full => return Policy::full(),
-            Self::TrimKv => retention(false),
-            Self::TrimKvKnorm => retention(true),
-            Self::Window => Box::new(Recency::window()),
-            Self::StreamingLlm => Box::new(Recency::streaming_llm()),
-            Self::Random => Box::new(Random { seed }),
-        };
-        if self == Self::StreamingLlm {
-            rule.protect = Protect { sinks: SINKS.min(budget), recent: 0 };
+        if self == Self::Full {
+            return Policy::full();
         }
-        Policy { scorer, rule: Some(rule) }
+        let Protect { sinks, recent } = self.protect(budget);
+        let protect = Protect { sinks: sinks.min(budget), recent: recent.min(budget) };
+        Policy { scorer: self.scorer(seed), rule: Some(CutRule { protect, ..CutRule::per_head(budget, buffer) }) }
     }
 
     /// Whether it ranks tokens by learned retention.
@@ -78,7 +131,9 @@ impl fmt::Display for PolicyKind {
 
 /// A name that is no policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no policy {0:?}; choose trimkv, trimkv-knorm, full, window, streaming-llm or random")]
+#[error(
+    "there is no policy {0:?}; choose trimkv, trimkv-knorm, full, window, streaming-llm, h2o, snapkv, r-kv, tova, keydiff, knorm or random"
+)]
 pub struct UnknownPolicy(pub String);
 
 impl FromStr for PolicyKind {
@@ -93,6 +148,12 @@ impl FromStr for PolicyKind {
             "trimkvknorm" | "knormalpha" => Self::TrimKvKnorm,
             "window" | "slidingwindow" => Self::Window,
             "streamingllm" => Self::StreamingLlm,
+            "h2o" | "heavyhitter" => Self::H2o,
+            "tova" => Self::Tova,
+            "snapkv" => Self::SnapKv,
+            "rkv" => Self::RKv,
+            "keydiff" => Self::KeyDiff,
+            "knorm" => Self::Knorm,
             "random" => Self::Random,
             _ => return Err(UnknownPolicy(name.to_owned())),
         })

@@ -44,13 +44,7 @@ mod tests {
     fn draws(seed: u64, head: u16) -> Vec<f32> {
         let positions: Vec<u32> = (0..4096).collect();
         let head = KvHead { layer: 3, head };
-        Random { seed }.score(&HeadView {
-            head,
-            positions: &positions,
-            log_beta: &[],
-            key_norm: &[],
-            tokens_seen: 4096,
-        })
+        Random { seed }.score(&HeadView { head, positions: &positions, tokens_seen: 4096, ..HeadView::default() })
     }
 
     #[test]

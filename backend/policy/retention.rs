@@ -32,7 +32,7 @@ impl EvictionPolicy for Retention {
     }
 
     fn evidence(&self) -> Evidence {
-        Evidence { log_beta: true, key_norm: self.key_norm }
+        Evidence { log_beta: true, key_norm: self.key_norm, ..Evidence::default() }
     }
 
     fn score(&self, head: &HeadView<'_>) -> Vec<f32> {
@@ -86,6 +86,7 @@ mod tests {
             log_beta: &LOG_BETA,
             key_norm: &[1.0, 2.0, 0.5, 1.0, 1.0, 0.0],
             tokens_seen: 6,
+            ..HeadView::default()
         })
     }
 

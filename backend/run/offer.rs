@@ -43,6 +43,12 @@ pub fn policy_title(kind: PolicyKind) -> &'static str {
         PolicyKind::Full => "Full cache: evict nothing",
         PolicyKind::Window => "Window: keep the newest",
         PolicyKind::StreamingLlm => "StreamingLLM: keep the first and the newest",
+        PolicyKind::H2o => "H2O: attention received so far",
+        PolicyKind::SnapKv => "SnapKV: what the newest queries attend to",
+        PolicyKind::RKv => "R-KV: the same, less what repeats",
+        PolicyKind::Tova => "TOVA: what the newest query attends to",
+        PolicyKind::KeyDiff => "KeyDiff: keys unlike the others",
+        PolicyKind::Knorm => "Key norm: the smallest",
         PolicyKind::Random => "Random",
     }
 }

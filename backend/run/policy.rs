@@ -4,9 +4,8 @@ use anyhow::{Result, bail, ensure};
 
 use super::request::RunRequest;
 use crate::model::gate_config::{GateConfig, GateKind};
-use crate::policy::kind::SINKS;
-use crate::policy::random::Random;
-use crate::policy::recency::Recency;
+use crate::policy::attention::Observed;
+use crate::policy::keys::Redundancy;
 use crate::policy::retention::Retention;
 use crate::policy::{CutRule, EvictionPolicy, FloorCounting, Policy, PolicyKind, Protect, Scope};
 use crate::trace::manifest::PolicyFacts;
@@ -35,7 +34,7 @@ pub fn choose(args: &RunRequest, gates: Option<&GateConfig>, context: usize) -> 
     let kind = args.policy.unwrap_or(default);
     if kind.needs_gates() && gates.is_none() {
         bail!(
-            "policy {kind} ranks tokens by retention gates, and none are loaded; add --gates, or choose window, streaming-llm, random or full"
+            "policy {kind} ranks tokens by retention gates, and none are loaded; add --gates, or choose another, such as streaming-llm, snapkv or full"
         );
     }
     check_chunk(args)?;
@@ -58,7 +57,7 @@ pub fn choose(args: &RunRequest, gates: Option<&GateConfig>, context: usize) -> 
         }
         if let Some((flag, _)) = flags.iter().find(|(_, given)| *given) {
             bail!(
-                "{flag} needs a policy, and without gates there is no default: add --gates, or --policy window, streaming-llm or random"
+                "{flag} needs a policy, and without gates there is no default: add --gates, or --policy window, snapkv or another"
             );
         }
         let facts = PolicyFacts { name: kind.to_string(), prefill_chunk: args.prefill_chunk, ..PolicyFacts::default() };
@@ -69,7 +68,7 @@ pub fn choose(args: &RunRequest, gates: Option<&GateConfig>, context: usize) -> 
     Ok(Chosen {
         policy: Policy { scorer: scorer(args, kind)?, rule: Some(rule) },
         facts,
-        warnings: warnings(&rule, gates),
+        warnings: warnings(kind, &rule, gates),
     })
 }
 
@@ -84,15 +83,12 @@ fn scorer(args: &RunRequest, kind: PolicyKind) -> Result<Box<dyn EvictionPolicy>
         kind.needs_gates() || (args.look_ahead == 1 && args.age_offset == 1),
         "--look-ahead and --age-offset shape learned retention, which policy {kind} does not use"
     );
-    let key_norm = kind == PolicyKind::TrimKvKnorm;
     Ok(match kind {
         PolicyKind::TrimKv | PolicyKind::TrimKvKnorm => {
+            let key_norm = kind == PolicyKind::TrimKvKnorm;
             Box::new(Retention { age_offset: args.age_offset, look_ahead: args.look_ahead, key_norm })
         }
-        PolicyKind::Window => Box::new(Recency::window()),
-        PolicyKind::StreamingLlm => Box::new(Recency::streaming_llm()),
-        PolicyKind::Random => Box::new(Random { seed: args.seed }),
-        PolicyKind::Full => Box::new(Recency::full()),
+        _ => kind.scorer(args.seed),
     })
 }
 
@@ -102,8 +98,12 @@ fn rule(args: &RunRequest, kind: PolicyKind, gates: Option<&GateConfig>, context
     let buffer = args.buffer.or(gates.and_then(|gates| gates.buffer_size)).unwrap_or(BUFFER);
     let pooled_gates = gates.is_some_and(|gates| gates.kind == GateKind::Rg10) && kind.needs_gates();
     let scope = args.scope.unwrap_or(if pooled_gates { Scope::Global } else { Scope::Head });
-    let default_sinks = if kind == PolicyKind::StreamingLlm { SINKS } else { 0 };
-    let protect = Protect { sinks: args.sinks.unwrap_or(default_sinks), recent: args.recent };
+    let own = kind.protect(budget);
+    let protect = Protect { sinks: args.sinks.unwrap_or(own.sinks), recent: args.recent.max(own.recent) };
+    ensure!(
+        kind != PolicyKind::Tova || scope == Scope::Head,
+        "policy tova keeps the same tokens in all heads of a layer, so heads cannot share a budget; leave out --scope"
+    );
     if let Some(threshold) = args.threshold {
         ensure!(
             threshold > 0.0 && threshold < 1.0,
@@ -145,6 +145,8 @@ fn rule(args: &RunRequest, kind: PolicyKind, gates: Option<&GateConfig>, context
 fn facts(args: &RunRequest, kind: PolicyKind, rule: &CutRule) -> PolicyFacts {
     let bounded = rule.threshold.is_none();
     let learned = kind.needs_gates();
+    let evidence = kind.scorer(args.seed).evidence();
+    let observed = matches!(kind, PolicyKind::SnapKv | PolicyKind::RKv);
     PolicyFacts {
         name: kind.to_string(),
         budget: bounded.then_some(rule.budget),
@@ -158,13 +160,22 @@ fn facts(args: &RunRequest, kind: PolicyKind, rule: &CutRule) -> PolicyFacts {
         look_ahead: (learned && args.look_ahead > 1).then_some(args.look_ahead),
         age_offset: learned.then_some(args.age_offset),
         seed: (kind == PolicyKind::Random).then_some(args.seed),
+        queries: (evidence.remembered() > 0).then_some(evidence.remembered() as u32),
+        pool: observed.then_some(Observed::default().pool as u32),
+        lambda: (kind == PolicyKind::RKv).then_some(Redundancy::default().lambda),
         prefill_chunk: args.prefill_chunk,
     }
 }
 
-fn warnings(rule: &CutRule, gates: Option<&GateConfig>) -> Vec<String> {
+fn warnings(kind: PolicyKind, rule: &CutRule, gates: Option<&GateConfig>) -> Vec<String> {
     let mut warnings = Vec::new();
-    let calibrated = gates.is_none_or(|gates| gates.kind == GateKind::Rg10);
+    let calibrated = !kind.needs_gates() || gates.is_none_or(|gates| gates.kind == GateKind::Rg10);
+    if kind == PolicyKind::Tova && rule.buffer > 1 {
+        warnings.push(format!(
+            "tova is meant to cut at every step (--buffer 1); with a buffer of {} it asks one query in as many",
+            rule.buffer
+        ));
+    }
     if rule.threshold.is_none() && rule.scope != Scope::Head && !calibrated {
         warnings.push(
             "these gates were trained per head, so heads that share a budget are not calibrated against each other"

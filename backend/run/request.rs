@@ -21,7 +21,7 @@ pub struct RunRequest {
     #[arg(long, default_value = "auto", help_heading = "Model")]
     pub dtype: crate::engine::device::DTypeChoice,
 
-    /// What to evict: trimkv, trimkv-knorm, full, window, streaming-llm or random [default: trimkv with gates, else full]
+    /// What to evict: trimkv, trimkv-knorm, full, window, streaming-llm, h2o, snapkv, r-kv, tova, keydiff, knorm or random [default: trimkv with gates, else full]
     #[arg(long, value_name = "NAME", help_heading = "Cache")]
     pub policy: Option<crate::policy::PolicyKind>,
     /// Tokens each KV head keeps [default: what the gates were made for, else 256]

@@ -202,6 +202,15 @@ pub struct PolicyFacts {
     /// Seed of a random policy.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub seed: Option<u64>,
+    /// Newest queries that are asked at a cut.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub queries: Option<u32>,
+    /// Neighbours that share the largest of what they receive.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub pool: Option<u32>,
+    /// Weight of importance against redundancy.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub lambda: Option<f64>,
     /// Tokens per prefill pass; absent when the prompt was one pass.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub prefill_chunk: Option<u32>,

@@ -5,7 +5,7 @@ use std::fmt;
 use super::grid::Grid;
 
 /// One KV head of one layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct KvHead {
     /// 0-based layer.
     pub layer: u16,

@@ -110,7 +110,7 @@ fn part_of(module: &str) -> &'static str {
             VALUES
         }
         ("trace", _) => FILES,
-        ("cache", "bounded" | "batch") => TENSORS,
+        ("cache", "bounded" | "batch" | "remembered") => TENSORS,
         ("cache", _) => DECISIONS,
         ("synth", "recovery") => RECOVERY,
         ("text", "class" | "classify" | "TokenClass") => "text::class",

@@ -10,7 +10,7 @@ use trimkv_trace::model::decoder::Decoder;
 use trimkv_trace::policy::random::Random;
 use trimkv_trace::policy::recency::Recency;
 use trimkv_trace::policy::retention::Retention;
-use trimkv_trace::policy::{CutRule, Policy, Scope};
+use trimkv_trace::policy::{CutRule, Policy, PolicyKind, Scope};
 use trimkv_trace::trace::recording::Recording;
 
 use crate::golden;
@@ -123,6 +123,11 @@ fn policies() -> Vec<(&'static str, Policy)> {
         ("global", retention(CutRule { scope: Scope::Global, ..rule })),
         ("threshold", retention(CutRule { threshold: Some(0.3), ..rule })),
         ("window", Policy { scorer: Box::new(Recency::window()), rule: Some(rule) }),
+        ("h2o", PolicyKind::H2o.policy(12, 5, 0)),
+        ("snapkv", PolicyKind::SnapKv.policy(12, 5, 0)),
+        ("r-kv", PolicyKind::RKv.policy(12, 5, 0)),
+        ("tova", PolicyKind::Tova.policy(12, 1, 0)),
+        ("keydiff", PolicyKind::KeyDiff.policy(12, 5, 0)),
         ("random", Policy { scorer: Box::new(Random { seed: 3 }), rule: Some(rule) }),
     ]
 }

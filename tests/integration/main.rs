@@ -4,6 +4,7 @@
 
 mod architecture;
 mod bad_input;
+mod baselines;
 mod batch;
 mod bench;
 mod captured;

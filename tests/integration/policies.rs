@@ -100,7 +100,14 @@ fn policies_that_must_differ_keep_different_tokens() {
     let log_beta: Vec<f32> = positions.iter().map(|&p| -0.05 - ((p * 7) % 11) as f32 / 10.0).collect();
     let key_norm: Vec<f32> = positions.iter().map(|&p| 1.0 + ((p * 5) % 13) as f32).collect();
     let head = trimkv_trace::trace::step::KvHead { layer: 1, head: 0 };
-    let view = HeadView { head, positions: &positions, log_beta: &log_beta, key_norm: &key_norm, tokens_seen: 40 };
+    let view = HeadView {
+        head,
+        positions: &positions,
+        log_beta: &log_beta,
+        key_norm: &key_norm,
+        tokens_seen: 40,
+        ..HeadView::default()
+    };
     let kept = |policy: &dyn EvictionPolicy, sinks: u32| {
         let contested = Protect { sinks, recent: 0 }.contested(&positions);
         let best = survivors(&policy.score(&view)[contested.clone()], 10 - contested.start).unwrap();

@@ -29,8 +29,12 @@ impl Decoder {
         let passed = self.pass(tokens.to_vec(), &spans, want, |layer, heads| {
             let Heads { queries, keys, values } = heads;
             cache.append(layer, &by_sequence(keys)?, &by_sequence(values)?)?;
+            let queries = by_sequence(queries)?;
+            if want.queries > 0 {
+                cache.remember(layer, &queries, want.queries)?;
+            }
             let attend = Attend { cache: cache.layer(layer), scale: self.scale(), block: 1, record: want.attention };
-            let attended = attend.run(&by_sequence(queries)?)?;
+            let attended = attend.run(&queries)?;
             if let Some(received) = attended.received {
                 let of_sequences = received.chunks(self.config.kv_heads);
                 attention.iter_mut().zip(of_sequences).for_each(|(own, received)| own.extend_from_slice(received));

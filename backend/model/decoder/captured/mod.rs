@@ -65,7 +65,7 @@ impl Decoder {
         let gates = self.layers.iter().all(|layer| layer.gate.as_ref().is_none_or(|gate| gate.parts().is_some()));
         let drawn = self.config.vocab <= 1 << f32::MANTISSA_DIGITS;
         let number = matches!(self.dtype, DType::F32 | DType::BF16 | DType::F16);
-        self.machine.is_some() && gates && drawn && number && !want.attention
+        self.machine.is_some() && gates && drawn && number && !want.attention && want.queries == 0
     }
 }
 
