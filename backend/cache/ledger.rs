@@ -1,6 +1,6 @@
 //! The ledger: which token is in which head's cache, and who leaves at a cut. Pure; the tensors follow it.
 
-use crate::policy::{Evidence, HeadView, Policy, Weighed};
+use crate::policy::{HeadView, Policy, Weighed};
 use crate::trace::grid::Grid;
 use crate::trace::step::{Cut, Eviction, HeadCut, KvHead, Shape};
 
@@ -227,9 +227,4 @@ impl Ledger {
             entries.retain(&verdict.kept);
         }
     }
-}
-
-/// What a policy asks the engine to collect.
-pub fn evidence(policy: &Policy) -> Evidence {
-    if policy.rule.is_some() { policy.scorer.evidence() } else { Evidence::default() }
 }

@@ -7,7 +7,7 @@ use crate::policy::Policy;
 use crate::trace::grid::Grid;
 use crate::trace::lifetimes::{LifetimeError, Lifetimes};
 
-use super::ledger::{Births, Ledger, ScoreError, evidence};
+use super::ledger::{Births, Ledger, ScoreError};
 
 /// Why a recorded run cannot be replayed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -39,7 +39,7 @@ pub enum ReplayError {
 /// # Errors
 /// When the policy needs what the trace does not hold, or the passes do not fit the lifetimes.
 pub fn replay(recorded: &Lifetimes, tokens_seen: &[u32], policy: &Policy) -> Result<Lifetimes, ReplayError> {
-    let (shape, needs) = (recorded.shape(), evidence(policy));
+    let (shape, needs) = (recorded.shape(), policy.evidence());
     let has_gates = shape.iter().all(|head| recorded.log_beta(head).len() == recorded.seen() as usize);
     if needs.key_norm || needs.attention || needs.is_weighed() {
         return Err(ReplayError::NeedsEvidence(policy.scorer.name()));

@@ -245,6 +245,7 @@ fn load(args: &BenchArgs, kind: PolicyKind, policy: &Policy, printer: &Printer) 
             weights,
             dtype,
             rule: policy.rule.as_ref(),
+            evidence: policy.evidence(),
             prompt: args.context,
             prefill_chunk: args.prefill_chunk,
             generate: args.generate,

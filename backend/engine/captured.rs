@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::cache::batch::BatchCache;
 use crate::cache::bounded::{LayerCache, SequenceCache};
-use crate::cache::ledger::{Ledger, evidence};
+use crate::cache::ledger::Ledger;
 use crate::model::decoder::{Asked, CapturedStep, Decoder, Feed, RetentionCut};
 use crate::policy::{CutRule, Policy, Protect, Scope};
 use crate::trace::step::{KvHead, Pass, Phase, Shape};
@@ -180,7 +180,7 @@ impl<'a> Captured<'a> {
 
 /// What a policy asks of a step.
 pub(crate) fn asked(model: &Decoder, policy: &Policy) -> Asked {
-    Asked { cut: retention_cut(model, policy), key_norm: evidence(policy).key_norm }
+    Asked { cut: retention_cut(model, policy), key_norm: policy.evidence().key_norm }
 }
 
 /// The cut that a step can carry out by itself; `None` where the host decides.

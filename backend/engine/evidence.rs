@@ -10,7 +10,7 @@ use crate::policy::{Evidence, Likeness, NewestQueries, Weighed};
 use crate::trace::step::KvHead;
 
 /// Most bytes of cosines at once.
-const TILE_BYTES: usize = 64 << 20;
+pub(super) const TILE_BYTES: usize = 64 << 20;
 
 /// One sequence's part of a layer's cache: its heads, and the columns of their entries.
 struct Part<'a> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use candle_core::Tensor;
 
 use crate::cache::bounded::SequenceCache;
-use crate::cache::ledger::{Ledger, ScoreError, evidence};
+use crate::cache::ledger::{Ledger, ScoreError};
 use crate::model::decoder::{Decoder, Input, Want};
 use crate::model::error::ModelError;
 use crate::policy::Policy;
@@ -195,7 +195,7 @@ impl<'a> Generation<'a> {
 
 /// What a pass must give back.
 pub(super) fn want<'a>(request: &Request, policy: &Policy, interrupted: &'a AtomicBool) -> Want<'a> {
-    let evidence = evidence(policy);
+    let evidence = policy.evidence();
     Want {
         key_norm: evidence.key_norm,
         attention: request.record_attention || evidence.attention,

@@ -7,9 +7,10 @@ use candle_core::{DType, Device};
 use crate::model::attention::score_bytes;
 use crate::model::config::ModelConfig;
 use crate::model::decoder::MLP_ROWS;
-use crate::policy::CutRule;
+use crate::policy::{CutRule, Evidence};
 
 use super::device::free_memory;
+use super::evidence::TILE_BYTES;
 
 /// What a GPU's driver and its libraries take beside our tensors.
 const CUDA_LIBRARIES: u64 = 1 << 30;
@@ -25,6 +26,8 @@ pub struct Load<'a> {
     pub dtype: DType,
     /// When the cache is cut; `None` never.
     pub rule: Option<&'a CutRule>,
+    /// What must be known for a cut.
+    pub evidence: Evidence,
     /// Tokens of the prompt, of the longest one in a batch.
     pub prompt: usize,
     /// Prompt tokens per pass.
@@ -86,7 +89,7 @@ impl Load<'_> {
     /// Bytes this load takes on `device`.
     pub fn forecast(&self, device: &Device) -> Forecast {
         let libraries = if device.is_cpu() { 0 } else { CUDA_LIBRARIES };
-        let workspace = self.loading().max(self.running(device)) + libraries;
+        let workspace = self.loading().max(self.running(device)).max(self.weighing()) + libraries;
         Forecast { weights: self.weights, cache: self.cache(), workspace }
     }
 
@@ -122,6 +125,18 @@ impl Load<'_> {
         let ModelConfig { vocab, hidden, intermediate, .. } = *self.config;
         let element = self.dtype.size_in_bytes();
         ((vocab * hidden * DType::F32.size_in_bytes()).max(4 * intermediate * hidden * element)) as u64
+    }
+
+    /// What finding out about a layer's keys and queries takes at a cut; see [`weigh`](super::evidence::weigh).
+    fn weighing(&self) -> u64 {
+        let ModelConfig { query_heads, kv_heads, head_dim, .. } = *self.config;
+        if !self.evidence.is_weighed() {
+            return 0;
+        }
+        let entries = self.pass().max(self.rule.map_or(0, CutRule::limit));
+        let keys = 3 * kv_heads * head_dim;
+        let logits = 3 * query_heads * self.evidence.remembered();
+        (entries.saturating_mul((keys + logits) * size_of::<f32>()) as u64).saturating_add(2 * TILE_BYTES as u64)
     }
 
     /// The widest moment of a pass.
@@ -161,6 +176,7 @@ impl fmt::Display for Size {
 mod tests {
     use super::*;
     use crate::model::shape::{ModelShape, gate_parameters_per_step, parameters_per_step};
+    use crate::policy::PolicyKind;
 
     fn forecast(load: impl FnOnce(Load<'_>) -> Forecast) -> Forecast {
         let shape: ModelShape = "qwen3-4b".parse().unwrap();
@@ -171,6 +187,7 @@ mod tests {
             weights,
             dtype: DType::BF16,
             rule: None,
+            evidence: Evidence::default(),
             prompt: 32_768,
             prefill_chunk: None,
             generate: 1024,
@@ -200,6 +217,29 @@ mod tests {
         let entries = 1151 + 2048 + 3 * 1152;
         assert!(chunked.cache >= entries * TOKEN && chunked.cache < entries * TOKEN * 11 / 10, "{chunked:?}");
         assert!(chunked.workspace < bounded.workspace);
+    }
+
+    #[test]
+    fn policies_that_look_at_keys_need_room_for_a_layers() {
+        let rule = CutRule::per_head(1024, 128);
+        let shape: ModelShape = "qwen3-4b".parse().unwrap();
+        let config = shape.config();
+        let load = |kind: PolicyKind| Load {
+            config: &config,
+            weights: 0,
+            dtype: DType::BF16,
+            rule: Some(&rule),
+            evidence: kind.scorer(0).evidence(),
+            prompt: 32_768,
+            prefill_chunk: None,
+            generate: 1024,
+            sequences: 1,
+            query_block: 512,
+        };
+        assert_eq!(load(PolicyKind::H2o).weighing(), 0);
+        let keys = 32_768 * 8 * 128 * 4;
+        let needed = load(PolicyKind::RKv).weighing();
+        assert!((3 * keys..6 * keys).contains(&needed), "{needed}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cache::bounded::LayerCache;
-use crate::cache::ledger::{Births, Decision, Ledger, evidence};
+use crate::cache::ledger::{Births, Decision, Ledger};
 use crate::model::decoder::Decoder;
 use crate::policy::{Policy, Scope};
 use crate::trace::grid::Grid;
@@ -112,7 +112,7 @@ impl Sequence {
         first: usize,
         layer: impl Fn(usize) -> &'c LayerCache,
     ) -> Result<Option<Decision>, EngineError> {
-        let evidence = evidence(policy);
+        let evidence = policy.evidence();
         if !evidence.is_weighed() || !self.is_due(policy) {
             return Ok(self.ledger.cut(policy)?);
         }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::cache::bounded::SequenceCache;
-use crate::cache::ledger::{Births, Ledger, evidence};
+use crate::cache::ledger::{Births, Ledger};
 use crate::engine::evidence::weigh;
 use crate::engine::generation::EngineError;
 use crate::model::decoder::{Decoder, Input, Want};
@@ -37,7 +37,7 @@ impl Sequence {
     /// # Errors
     /// When scores cannot be ranked or memory runs out.
     pub fn cut(&mut self, model: &Decoder, policy: &Policy) -> Result<(), EngineError> {
-        let evidence = evidence(policy);
+        let evidence = policy.evidence();
         let weighed = if evidence.is_weighed() && self.ledger.is_due(policy) {
             weigh(model, evidence, &self.ledger, 0, |layer| self.cache.layer(layer))?
         } else {
@@ -62,7 +62,7 @@ pub fn read(
     tokens: &[u32],
     rows: usize,
 ) -> Result<Tensor, EngineError> {
-    let asked = || policies.iter().map(|policy| evidence(policy));
+    let asked = || policies.iter().map(|policy| policy.evidence());
     let want = Want {
         key_norm: asked().any(|evidence| evidence.key_norm),
         attention: asked().any(|evidence| evidence.attention),

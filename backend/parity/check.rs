@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use serde::Serialize;
 
 use crate::cache::bounded::SequenceCache;
-use crate::cache::ledger::{Births, Ledger, evidence};
+use crate::cache::ledger::{Births, Ledger};
 use crate::engine::captured::{asked, entries, stay};
 use crate::engine::generation::EngineError;
 use crate::model::decoder::{CapturedStep, Decoder, Feed, Input, Want};
@@ -129,7 +129,7 @@ impl Differences {
 pub fn check(model: &Decoder, case: &Case, recorded: &Numbers) -> Result<Outcome, EngineError> {
     let tolerance = Tolerance::of(model.dtype());
     let policy = case.policy();
-    let want = Want { key_norm: evidence(&policy).key_norm, ..Want::default() };
+    let want = Want { key_norm: policy.evidence().key_norm, ..Want::default() };
     let text: Vec<u32> = case.prompt.iter().chain(&case.tokens).copied().collect();
     let scale = match tolerance.measure {
         Measure::Largest => 1.0,

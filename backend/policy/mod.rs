@@ -126,6 +126,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// What must be collected for it: nothing where nothing is ever cut.
+    pub fn evidence(&self) -> Evidence {
+        if self.rule.is_some() { self.scorer.evidence() } else { Evidence::default() }
+    }
+
     /// The full cache: nothing is ever evicted.
     pub fn full() -> Self {
         Self { scorer: Box::new(recency::Recency::full()), rule: None }

@@ -6,12 +6,14 @@ use crate::engine::device::{DTypeChoice, DeviceChoice, Opened};
 use crate::engine::memory::{Forecast, Load};
 use crate::model::attention::query_block;
 use crate::model::load::{Checkpoint, Loaded};
-use crate::policy::CutRule;
+use crate::policy::{CutRule, Evidence};
 
 /// A generation, for its memory.
 pub struct Work<'a> {
     /// When the cache is cut.
     pub rule: Option<&'a CutRule>,
+    /// What must be known for a cut.
+    pub evidence: Evidence,
     /// Tokens of the prompt.
     pub prompt: usize,
     /// Prompt tokens per pass.
@@ -41,6 +43,7 @@ pub fn load(
             weights,
             dtype,
             rule: work.rule,
+            evidence: work.evidence,
             prompt: work.prompt,
             prefill_chunk: work.prefill_chunk,
             generate: work.generate,

@@ -66,6 +66,7 @@ impl Ready {
         let prompt = read_prompt(given, asked.raw, &checkpoint, context)?;
         let work = Work {
             rule: policy.rule.as_ref(),
+            evidence: policy.evidence(),
             prompt: prompt.ids.len(),
             prefill_chunk: asked.prefill_chunk.map(|chunk| chunk as usize),
             generate: (asked.max_new_tokens as usize).min(context - prompt.ids.len()),

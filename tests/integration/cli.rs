@@ -7,6 +7,8 @@ use std::process::Stdio;
 use trimkv_trace::trace::read::Trace;
 use trimkv_trace::trace::step::Origin;
 
+use trimkv_trace::policy::PolicyKind;
+
 use crate::golden;
 use crate::run::{Folder, arg};
 
@@ -227,7 +229,7 @@ fn refusals_read_well() {
     let flag = folder.refusal(&["prompt.txt", "--polcy", "window"], &[]);
     insta::assert_snapshot!(flag, @"error: unexpected argument '--polcy' found; tip: a similar argument exists: '--policy'; see trimkv-trace --help");
     let policy = folder.refusal(&["prompt.txt", "--policy", "h3o"], &[]);
-    insta::assert_snapshot!(policy, @r#"error: invalid value 'h3o' for '--policy <NAME>': there is no policy "h3o"; choose trimkv, trimkv-knorm, full, window, streaming-llm or random"#);
+    insta::assert_snapshot!(policy, @r#"error: invalid value 'h3o' for '--policy <NAME>': there is no policy "h3o"; choose trimkv, trimkv-knorm, full, window, streaming-llm, h2o, snapkv, r-kv, tova, keydiff, knorm or random"#);
 }
 
 #[test]
@@ -240,7 +242,7 @@ fn the_version_is_the_packages() {
 #[test]
 fn every_policy_can_be_asked_for() {
     let folder = folder();
-    for policy in ["trimkv", "trimkv-knorm", "full", "window", "streaming-llm", "random"] {
+    for policy in PolicyKind::ALL.map(PolicyKind::as_str) {
         folder
             .run(&["prompt.txt", "--policy", policy, "--max-new-tokens", "120", "--ignore-eos", "--out", policy])
             .done();
