@@ -73,6 +73,7 @@ measure() {
 if [ -n "${SMOKE:-}" ]; then
   common=(--model tiny --dtype f32 --generate 40 --buffer 8)
   contexts=(96:2 64:2 64:3)
+  peer_dtype=float32
   short=20
   budget=32
   long=256
@@ -81,6 +82,7 @@ else
   # The settings of the TRIM-KV paper's table 4: context and batch, 1,024 tokens generated, M = 1,024.
   common=(--model qwen3-4b --dtype bf16 --generate 1024 --buffer 128)
   contexts=(32768:4 16384:4 16384:8)
+  peer_dtype=bfloat16
   short=256
   budget=1024
   long=32768
@@ -95,6 +97,18 @@ for setting in "${contexts[@]}"; do
   measure "bounded-$context-$batch" "${common[@]}" --context "$context" --batch "$batch" --budget "$budget" --record both
   measure "full-$context-$batch" "${common[@]}" --context "$context" --batch "$batch" --budget full --record off
 done
+# Plain transformers with the full cache on the same machine, where there is PyTorch.
+if python3 -c "import torch, transformers" 2>/dev/null; then
+  for setting in "${contexts[@]}"; do
+    context=${setting%:*}
+    batch=${setting#*:}
+    wanted "peer-$context-$batch" || continue
+    say "peer-$context-$batch"
+    python3 -W ignore "$here/scripts/gpu_peer.py" "${common[1]}" "$context" "$batch" 128 "$device" "$peer_dtype" >"$out/peer-$context-$batch.json"
+  done
+else
+  say "no PyTorch with transformers here: no peer"
+fi
 # What graphs and cuts on the device are worth: the same without, and a cut at every step.
 context=${contexts[1]%:*}
 batch=${contexts[1]#*:}
@@ -111,9 +125,10 @@ out = pathlib.Path(sys.argv[1])
 load = lambda path: json.loads(path.read_text())
 parity = {path.stem.removeprefix("parity-"): load(path) for path in sorted(out.glob("parity-*.json"))}
 bench = {path.stem.removeprefix("bench-"): load(path) for path in sorted(out.glob("bench-*.json"))}
+peers = {path.stem.removeprefix("peer-"): load(path) for path in sorted(out.glob("peer-*.json"))}
 kernels = [load(path) for path in sorted(out.glob("kernels-*.json"))]
 machine = (out / "machine.txt").read_text().strip().splitlines()
-(out / "gpu.json").write_text(json.dumps({"machine": machine, "parity": parity, "kernels": kernels, "bench": bench}, indent=1))
+(out / "gpu.json").write_text(json.dumps({"machine": machine, "parity": parity, "kernels": kernels, "bench": bench, "peer": peers}, indent=1))
 
 # Tokens/s on one H200 in the paper's table: full cache and TRIM-KV.
 paper = {("qwen3-4b", 32768, 4): (68, 130), ("qwen3-4b", 16384, 4): (114, 151), ("qwen3-4b", 16384, 8): (139, 280)}
@@ -150,6 +165,14 @@ for name, report in bench.items():
             f"| {f'{100 * cost:+.1f} %' if run['record'] and cost is not None else ''} "
             f"| {run['prefill_seconds']:.2f} s{f' in chunks of {chunk:,}' if chunk else ''} "
             f"| {run['cache_bytes'] / 1e9:.2f} GB | {f'{peak / 1e9:.1f} GB' if peak else 'not measured'} |"
+        )
+if peers:
+    lines += ["", "| plain transformers, full cache | tokens/s | ms/step | prefill, side by side | peak |", "|---|---|---|---|---|"]
+    for peer in peers.values():
+        peak = f"{peer['peak_bytes'] / 1e9:.1f} GB" if peer["peak_bytes"] else "not measured"
+        lines.append(
+            f"| {peer['model']}, {peer['context']:,} x {peer['batch']} ({peer['tool']}) | {peer['tokens_per_second']:.0f} "
+            f"| {peer['ms_per_step']:.2f} | {peer['prefill_seconds']:.2f} s | {peak} |"
         )
 if kernels:
     lines += ["", "| kernel | type | itself | composed | faster | largest difference |", "|---|---|---|---|---|---|"]
