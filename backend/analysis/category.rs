@@ -127,7 +127,7 @@ impl<'a> TokenFacts<'a> {
     pub fn of(token: &'a TokenRecord) -> Self {
         Self {
             text: token.text.as_deref().unwrap_or(""),
-            class: TokenClass::ALL.into_iter().find(|class| class.as_str() == token.class).unwrap_or(TokenClass::Other),
+            class: TokenClass::named(token.class).unwrap_or(TokenClass::Other),
             in_prompt: token.origin == Origin::Prompt,
             role: token.role,
         }

@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod category;
+pub mod compare;
 pub mod depth;
 pub mod diagnosis;
 pub mod enrichment;

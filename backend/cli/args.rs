@@ -8,6 +8,7 @@ use clap::Args;
 use clap::{Parser, Subcommand};
 
 use super::check::CheckArgs;
+use super::compare::CompareArgs;
 use super::heads::args::HeadsArgs;
 use super::synth::SynthArgs;
 
@@ -54,6 +55,8 @@ enum Named {
     Open(super::open::OpenArgs),
     /// Print what each head of a trace kept and what role that gives it
     Heads(HeadsArgs),
+    /// Say what one trace keeps of a text and another forgets
+    Compare(CompareArgs),
     /// Make a figure of a trace: PDF, SVG or PNG
     #[cfg(feature = "view")]
     Figure(Box<super::figure::FigureArgs>),
@@ -88,6 +91,8 @@ pub enum Verb {
     Figure(Box<super::figure::FigureArgs>),
     /// Look for what is wrong.
     Check(CheckArgs),
+    /// Compare two traces.
+    Compare(CompareArgs),
     /// Serve the dashboard.
     #[cfg(feature = "view")]
     Open(super::open::OpenArgs),
@@ -135,6 +140,7 @@ impl Cli {
     pub fn verb(self) -> Verb {
         match self.verb {
             Some(Named::Check(args)) => Verb::Check(args),
+            Some(Named::Compare(args)) => Verb::Compare(args),
             #[cfg(feature = "view")]
             Some(Named::Figure(args)) => Verb::Figure(args),
             Some(Named::Heads(args)) => Verb::Heads(args),

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod check;
+pub mod compare;
 #[cfg(feature = "view")]
 pub mod figure;
 pub mod heads;
@@ -60,6 +61,7 @@ fn run() -> ExitCode {
     let printer = Printer::new(cli.quiet());
     let done = match cli.verb() {
         Verb::Check(args) => check::run(&args, &printer),
+        Verb::Compare(args) => compare::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "view")]
         Verb::Figure(args) => figure::run(&args, &printer).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "view")]

@@ -39,6 +39,11 @@ impl TokenClass {
         Self::Other,
     ];
 
+    /// The class of a name that [`TokenClass::as_str`] gives.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name)
+    }
+
     /// The name written to the trace, e.g. `"sentence_end"`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -310,6 +310,6 @@ fn known_role(name: &str) -> Option<&'static str> {
 
 /// The class a writer gave; where it gave none that is known, the text's own.
 fn class_of(name: Option<&str>, text: Option<&str>) -> TokenClass {
-    let known = name.and_then(|name| TokenClass::ALL.into_iter().find(|class| class.as_str() == name));
+    let known = name.and_then(TokenClass::named);
     known.unwrap_or_else(|| classify(text.unwrap_or(""), false))
 }

@@ -258,3 +258,57 @@ fn every_policy_can_be_asked_for() {
     let plain = folder.trace("plain");
     assert_eq!((plain.manifest.policy.name.as_str(), plain.manifest.gates), ("full", None));
 }
+
+/// Two policies over one prompt; a run and itself; runs that cannot be compared.
+#[test]
+fn two_runs_are_compared_over_the_text_they_share() {
+    let folder = folder();
+    for (policy, chunk) in [("trimkv", "8"), ("snapkv", "8"), ("window", "8")] {
+        let flags =
+            ["--budget", "24", "--buffer", "4", "--prefill-chunk", chunk, "--max-new-tokens", "40", "--ignore-eos"];
+        folder.run(&[&["prompt.txt", "--policy", policy, "--out", policy], &flags[..]].concat()).done();
+    }
+    let table = folder.run(&["compare", "trimkv", "snapkv"]).done().stdout;
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    for words in [
+        "A  trimkv: trimkv, budget 24 + buffer 4",
+        "B  snapkv: snapkv",
+        "tokens in common",
+        "L5H3",
+        "held by more heads of A",
+    ] {
+        assert!(table.contains(words), "{table}");
+    }
+    let json = |a: &str, b: &str| -> serde_json::Value {
+        serde_json::from_str(&folder.run(&["compare", a, b, "--json"]).done().stdout).unwrap()
+    };
+    let same = json("trimkv", "trimkv");
+    assert_eq!(same["parts"], false);
+    assert!(same["heads"].as_array().unwrap().iter().all(|head| head["overlap"] == 1.0 && head["lives"] == 1.0));
+    assert!(same["disputed"].as_array().unwrap().iter().all(|side| side.as_array().unwrap().is_empty()));
+
+    // By hand, from the traces: what both hold after the last token that they share.
+    let report = json("trimkv", "window");
+    let traces = ["trimkv", "window"].map(|name| folder.trace(name));
+    let common = report["tokens"].as_u64().unwrap() as u32;
+    let ids = traces.each_ref().map(|trace| trace.recording.tokens.iter().map(|token| token.id).collect::<Vec<_>>());
+    let same = ids[0].iter().zip(&ids[1]).take_while(|(a, b)| a == b).count() as u32;
+    let seen = traces.each_ref().map(|trace| trace.recording.lifetimes.seen());
+    assert_eq!((common, report["parts"].as_bool()), (same.min(seen[0]).min(seen[1]), Some(same < 1 + seen[0])));
+    for (head, row) in traces[0].recording.lifetimes.shape().iter().zip(report["heads"].as_array().unwrap()) {
+        let kept = traces.each_ref().map(|trace| trace.recording.lifetimes.cached_after(head, common));
+        let shared = kept[0].iter().filter(|position| kept[1].contains(position)).count();
+        assert_eq!(row["head"], head.to_string());
+        assert_eq!(row["shared"], shared);
+        assert_eq!(row["kept"], serde_json::json!([kept[0].len(), kept[1].len()]));
+        let overlap = shared as f64 / (kept[0].len() + kept[1].len() - shared) as f64;
+        assert!((row["overlap"].as_f64().unwrap() - overlap).abs() < 1e-12);
+    }
+
+    folder.run(&["synth", "--out", "other", "--tokens", "400", "--plant", "window"]).done();
+    folder.refusal(&["compare", "trimkv", "other"], &["only runs of one model", "layers of"]);
+    fs::write(folder.path("another.txt"), "Mia has 3 eggs.").unwrap();
+    folder.run(&["another.txt", "--raw", "--max-new-tokens", "2", "--out", "raw"]).done();
+    folder.refusal(&["compare", "trimkv", "raw"], &["begin with different tokens", "same text"]);
+    folder.refusal(&["compare", "trimkv", "nothing"], &["nothing"]);
+}
