@@ -47,6 +47,8 @@ pub struct Described<'a> {
     pub rule: RunRule,
     /// Whether every head has the budget for itself and no fixed threshold decides.
     pub has_own_budgets: bool,
+    /// Whether neighbours share scores, so that ties are what the policy means.
+    pub shares_scores: bool,
 }
 
 /// Looks at a whole run.
@@ -81,9 +83,13 @@ pub fn diagnose(recording: &Recording, heads: &[HeadReading], described: &Descri
     let ties: u64 = recording.cuts.iter().map(|row| u64::from(row.head.ties)).sum();
     if evicted > 0 && ties as f64 / evicted as f64 > MANY_TIES {
         let share = 100.0 * ties as f64 / evicted as f64;
+        let (severity, why) = match described.shares_scores {
+            true => (Severity::Note, ", for neighbours share a score under this policy"),
+            false => (Severity::Problem, ""),
+        };
         let message =
-            format!("{share:.0} % of the evicted entries tied with one that stayed: the newer of equals stays");
-        add("many-ties", Severity::Problem, message, Vec::new());
+            format!("{share:.0} % of the evicted entries tied with one that stayed{why}: the newer of equals stays");
+        add("many-ties", severity, message, Vec::new());
     }
     let infinite = lives.shape().iter().filter(|&head| lives.log_beta(head).iter().any(|beta| !beta.is_finite()));
     let infinite: Vec<KvHead> = infinite.collect();
@@ -108,7 +114,7 @@ pub fn diagnose(recording: &Recording, heads: &[HeadReading], described: &Descri
 
 /// Policies whose heads agree by design.
 fn is_blind(policy: &str) -> bool {
-    matches!(policy, "window" | "streaming-llm" | "full")
+    matches!(policy, "window" | "streaming-llm" | "full" | "tova")
 }
 
 fn sizes(
@@ -210,11 +216,15 @@ mod tests {
     }
 
     fn codes(recording: &Recording, policy: &str, budget: u32) -> Vec<&'static str> {
+        found(recording, policy, budget, false).iter().map(|finding| finding.code).collect()
+    }
+
+    fn found(recording: &Recording, policy: &str, budget: u32, shares_scores: bool) -> Vec<Finding> {
         let rule = RunRule { budget: Some(budget), buffer: Some(4), ..RunRule::default() };
         let tokens: [TokenFacts<'_>; 0] = [];
         let heads = read_heads(&recording.lifetimes, &tokens, &rule, &Thresholds::default());
-        let described = Described { policy, rule, has_own_budgets: true };
-        diagnose(recording, &heads, &described).iter().map(|finding| finding.code).collect()
+        let described = Described { policy, rule, has_own_budgets: true, shares_scores };
+        diagnose(recording, &heads, &described)
     }
 
     #[test]
@@ -240,8 +250,11 @@ mod tests {
             let mut recording = run(|head, position| position % 2 == 1 && position != u32::from(head) * 2 + 1, -0.1);
             let head = HeadCut { head: SHAPE.head(0), cached_before: 40, kept: 21, threshold: Some(-1.0), ties };
             recording.cuts.push(CutRow { tokens_seen: 40, head });
-            codes(&recording, "trimkv", 21)
+            recording
         };
-        assert_eq!((with_ties(2), with_ties(9)), (vec![], vec!["many-ties"]));
+        let (few, many) = (with_ties(2), with_ties(9));
+        assert_eq!((codes(&few, "trimkv", 21), codes(&many, "trimkv", 21)), (vec![], vec!["many-ties"]));
+        let severity = |shares_scores| found(&many, "snapkv", 21, shares_scores)[0].severity;
+        assert_eq!([severity(false), severity(true)], [Severity::Problem, Severity::Note]);
     }
 }

@@ -42,7 +42,9 @@ pub fn damaged(error: &TraceError) -> Finding {
 pub fn findings(trace: &Trace, heads: &[HeadReading]) -> Vec<Finding> {
     let Manifest { policy, status, .. } = &trace.manifest;
     let has_own_budgets = policy.scope.as_deref().is_none_or(|scope| scope == "head") && policy.threshold.is_none();
-    let described = Described { policy: &policy.name, rule: RunRule::of(&trace.manifest), has_own_budgets };
+    let shares_scores = policy.pool.is_some_and(|pool| pool > 1);
+    let described =
+        Described { policy: &policy.name, rule: RunRule::of(&trace.manifest), has_own_budgets, shares_scores };
     let mut findings = diagnose(&trace.recording, heads, &described);
     if *status != Status::Complete {
         let message = format!("the run is {}: the trace ends where recording did", status.as_str());
