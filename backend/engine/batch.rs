@@ -162,17 +162,8 @@ impl<'a> Batch<'a> {
         let elapsed_us = start.elapsed().as_micros() as u64;
         let made = outputs.into_iter().zip(cuts).zip(attention).zip(draws);
         let steps = live.iter().zip(made).map(|(&sequence, (((output, cut), attention), (drawn, logits)))| {
-            let ledger = sequences[sequence].ledger();
-            let pass = Pass {
-                phase: Phase::Decode,
-                fed: 1,
-                tokens_seen: ledger.seen(),
-                elapsed_us,
-                cached: ledger.cached(),
-                log_beta: output.log_beta,
-                cut,
-                attention,
-            };
+            let own = sequences[sequence].pass(Phase::Decode, 1);
+            let pass = Pass { elapsed_us, log_beta: output.log_beta, cut, attention, ..own };
             let hidden = record_logits.then_some(output.hidden);
             BatchStep { sequence, step: Step { pass, drawn, logits, hidden } }
         });

@@ -129,17 +129,7 @@ impl<'a> Captured<'a> {
         let elapsed_us = begin.elapsed().as_micros() as u64;
         let parts = made.log_beta.into_iter().zip(cuts).zip(draws);
         let steps = sequences.iter().zip(parts).map(|(own, ((log_beta, cut), (drawn, logits)))| {
-            let ledger = own.ledger();
-            let pass = Pass {
-                phase: Phase::Decode,
-                fed: 1,
-                tokens_seen: ledger.seen(),
-                elapsed_us,
-                cached: ledger.cached(),
-                log_beta,
-                cut,
-                attention: None,
-            };
+            let pass = Pass { elapsed_us, log_beta, cut, ..own.pass(Phase::Decode, 1) };
             Step { pass, drawn, logits, hidden: None }
         });
         Ok(steps.collect())

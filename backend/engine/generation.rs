@@ -180,14 +180,11 @@ impl<'a> Generation<'a> {
             (None, Vec::new())
         };
         let pass = Pass {
-            phase,
-            fed: tokens.len() as u32,
-            tokens_seen: self.ledger().seen(),
             elapsed_us: start.elapsed().as_micros() as u64,
-            cached: self.ledger().cached(),
             log_beta: output.log_beta,
             cut: decision.map(|decision| decision.cut),
             attention,
+            ..self.sequence.pass(phase, tokens.len())
         };
         Ok(Step { pass, drawn, logits, hidden: record_logits.then_some(output.hidden) })
     }

@@ -8,7 +8,7 @@ use crate::cache::ledger::{Births, Decision, Ledger};
 use crate::model::decoder::Decoder;
 use crate::policy::{Policy, Scope};
 use crate::trace::grid::Grid;
-use crate::trace::step::{Cut, KvHead, Phase};
+use crate::trace::step::{Cut, KvHead, Pass, Phase};
 
 use super::evidence::weigh;
 use super::generation::{EngineError, Request, Stop};
@@ -101,6 +101,20 @@ impl Sequence {
     /// Whether someone may have to leave now.
     pub(super) fn is_due(&self, policy: &Policy) -> bool {
         self.ledger.is_due(policy)
+    }
+
+    /// A pass as the ledger has it now; what it made and took is filled in by whoever ran it.
+    pub(super) fn pass(&self, phase: Phase, fed: usize) -> Pass {
+        Pass {
+            phase,
+            fed: fed as u32,
+            tokens_seen: self.ledger.seen(),
+            elapsed_us: 0,
+            cached: self.ledger.cached(),
+            log_beta: None,
+            cut: None,
+            attention: None,
+        }
     }
 
     /// Decides who leaves. The tensors must follow. `layer` gives a layer's cache, where this sequence's heads begin at

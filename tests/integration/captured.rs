@@ -11,7 +11,6 @@ use trimkv_trace::cache::batch::BatchCache;
 use trimkv_trace::engine::batch::Batch;
 use trimkv_trace::engine::generation::{Generation, Request, Stop};
 use trimkv_trace::engine::sampling::{Drawn, Sampler, Sampling};
-use trimkv_trace::model::attention::QUERY_BLOCK;
 use trimkv_trace::model::decoder::{Asked, CapturedStep, Decoder, Feed, Input, Want};
 use trimkv_trace::model::gate_config::GateConfig;
 use trimkv_trace::model::random::RandomWeights;
@@ -23,6 +22,7 @@ use trimkv_trace::policy::retention::Retention;
 use trimkv_trace::policy::{CutRule, Policy, Protect, Scope};
 use trimkv_trace::trace::recording::Recording;
 
+use crate::batch::{assert_same_lives, requests};
 use crate::emulator::{Emulated, Emulator};
 use crate::golden;
 
@@ -34,19 +34,6 @@ struct Run {
     drawn: Vec<Drawn>,
     recording: Recording,
     stop: Option<Stop>,
-}
-
-fn request(vocab: usize, index: usize, length: usize, max_new_tokens: usize) -> Request {
-    Request {
-        prompt: (0..length).map(|i| ((i * i * 7 + i * 31 + 11 + index * 17) % (vocab - 3) + 3) as u32).collect(),
-        prefill_chunk: (index == 1).then_some(9),
-        max_new_tokens,
-        eos: vec![],
-        context: 1024,
-        record_attention: false,
-        record_logits: false,
-        query_block: QUERY_BLOCK,
-    }
 }
 
 fn alone(model: &Decoder, policy: &Policy, request: Request, sampling: Sampling) -> Run {
@@ -88,17 +75,8 @@ fn assert_same(what: &str, found: &Run, expected: &Run) {
         assert!(off < 1e-4, "{what}: {found:?} is not {expected:?}");
     }
     let [found, expected] = [&found.recording, &expected.recording];
-    assert_eq!(found.steps.len(), expected.steps.len(), "{what}");
-    for (found, expected) in found.steps.iter().zip(&expected.steps) {
-        assert_eq!(
-            (found.tokens_seen, found.phase, found.cached, found.evicted),
-            (expected.tokens_seen, expected.phase, expected.cached, expected.evicted),
-            "{what}"
-        );
-    }
+    assert_same_lives(what, found, expected);
     for head in expected.lifetimes.shape().iter() {
-        let departures = |run: &Recording| run.lifetimes.departures(head).collect::<Vec<_>>();
-        assert_eq!(departures(found), departures(expected), "{what}: {head}");
         let [found, expected] = [found, expected].map(|run| run.lifetimes.log_beta(head));
         assert_eq!(found.len(), expected.len(), "{what}: {head}");
         let off = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
@@ -135,7 +113,7 @@ fn captured_steps_are_passes_of_tensor_operations() {
         let want = Want::default();
         assert!(model.captures(want) && !plain.captures(want));
         // Long enough that a full cache has to grow twice.
-        let request = request(model.config().vocab, 0, 21, 19);
+        let request = requests(model.config().vocab, &[(21, 19)], false).swap_remove(0);
         for (place, (policy_name, policy)) in policies().into_iter().enumerate() {
             // One model meets every policy, the others two of them.
             if index > 0 && place / 2 != index - 1 {
@@ -159,9 +137,7 @@ fn captured_steps_of_a_batch_are_its_sequences_alone() {
         let (plain, model) = (golden::model(name), Emulated::run(golden::model(name)));
         let (_, policy) = policies().into_iter().find(|(name, _)| *name == policy_name).unwrap();
         for lengths in [[(17, 12), (8, 12), (21, 12)], [(11, 15), (20, 4), (5, 1)]] {
-            let requests = lengths.into_iter().enumerate();
-            let requests = requests.map(|(i, (length, new))| request(model.config().vocab, i, length, new));
-            let requests: Vec<Request> = requests.collect();
+            let requests = requests(model.config().vocab, &lengths, false);
             let (found, manner) = together(&model, &policy, requests.clone());
             assert_eq!(manner, "graph");
             for (index, (found, request)) in found.iter().zip(requests).enumerate() {
@@ -222,7 +198,7 @@ fn captured_steps_know_the_gate_of_two_layers() {
     };
     let rule = CutRule::per_head(12, 5);
     let policy = Policy { scorer: Box::new(Retention::default()), rule: Some(rule) };
-    let request = request(config.vocab, 0, 21, 12);
+    let request = requests(config.vocab, &[(21, 12)], false).swap_remove(0);
     let expected = alone(&model(), &policy, request.clone(), Sampling::Greedy);
     assert_same("rg10", &alone(&Emulated::run(model()), &policy, request, Sampling::Greedy), &expected);
 }
@@ -233,7 +209,7 @@ fn a_token_that_ends_the_text_ends_captured_steps() {
         return;
     }
     let (plain, model) = (golden::model("qwen3-rg"), Emulated::run(golden::model("qwen3-rg")));
-    let mut request = request(model.config().vocab, 0, 21, 19);
+    let mut request = requests(model.config().vocab, &[(21, 19)], false).swap_remove(0);
     let free = alone(&plain, &Policy::full(), request.clone(), Sampling::Greedy);
     request.eos = vec![free.drawn[7].id];
     let expected = alone(&plain, &Policy::full(), request.clone(), Sampling::Greedy);
