@@ -8,6 +8,7 @@ use crate::engine::batch::{Batch, BatchStep};
 use crate::engine::generation::{EngineError, Request};
 use crate::engine::sampling::{Sampler, Sampling};
 use crate::model::attention::query_block;
+use crate::model::captured::Manner;
 use crate::model::decoder::Decoder;
 use crate::policy::Policy;
 use crate::trace::error::TraceError;
@@ -75,7 +76,7 @@ pub struct Timing {
     /// Most bytes that the caches had allocated after a pass.
     pub cache_bytes: u64,
     /// How the last steps were started; see [`Batch::manner`].
-    pub manner: &'static str,
+    pub manner: Option<Manner>,
 }
 
 /// Generates once.

@@ -22,6 +22,7 @@ use crate::engine::device::{DTypeChoice, DeviceChoice, Opened, device_name, peak
 use crate::engine::memory::{Forecast, Load, Shortage, Size};
 use crate::model::attention::query_block;
 use crate::model::builtin;
+use crate::model::captured::Manner;
 use crate::model::config::ModelConfig;
 use crate::model::decoder::Decoder;
 use crate::model::gate_config::GateConfig;
@@ -33,6 +34,9 @@ use crate::trace::manifest::{Manifest, PolicyFacts, SCHEMA, Tool};
 
 /// Prompt and steps of the run before those that count, which loads kernels and wakes threads.
 const WARM_UP: (usize, usize) = (32, 4);
+
+/// Steps at the beginning of a run that are not counted.
+const SETTLING: usize = 2;
 
 /// `trimkv-trace bench`.
 #[derive(Debug, Args)]
@@ -168,6 +172,8 @@ struct Report {
     seed: u64,
     /// How decoding steps were started: as one `graph`, as `launches`, or as tensor `operations`.
     steps: &'static str,
+    /// Why the driver made no graph, where it would not.
+    no_graph: Option<String>,
     load_seconds: f64,
     copy_bytes_per_second: f64,
     floor_bytes_per_step: Floor,
@@ -214,6 +220,9 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> Result<ExitCode> {
         Budget::Tokens(budget) if args.policy != PolicyKind::Full => (args.policy, Some(budget)),
         _ => (PolicyKind::Full, None),
     };
+    if let Some(budget) = budget {
+        kind.check_budget(budget)?;
+    }
     let policy = kind.policy(budget.unwrap_or_default(), args.buffer, args.seed);
     let limit = policy.rule.as_ref().map(|rule| rule.limit());
     if let Some(limit) = limit.filter(|&limit| tokens < limit) {
@@ -377,6 +386,7 @@ fn report(
     let steps = (all.len() * args.generate) as f64;
     let attended = all.iter().map(|timing| timing.attended as f64).sum::<f64>() / steps;
     let floor = Floor::of_step(&config, gate.as_ref(), dtype, attended, heads);
+    let manner = all.first().and_then(|timing| timing.manner.clone());
     let variant = |record: bool| {
         let timings = rounds.iter().filter_map(|(off, on)| if record { on.as_ref() } else { off.as_ref() });
         Variant::of(record, &timings.collect::<Vec<_>>(), args, floor.total() / bandwidth)
@@ -398,7 +408,11 @@ fn report(
         prefill_chunk: args.prefill_chunk,
         rounds: args.rounds,
         seed: args.seed,
-        steps: all.first().map_or("none", |timing| timing.manner),
+        steps: manner.as_ref().map_or("operations", Manner::as_str),
+        no_graph: match manner {
+            Some(Manner::Launches(reason)) => reason,
+            _ => None,
+        },
         load_seconds,
         copy_bytes_per_second: bandwidth,
         floor_bytes_per_step: floor,
@@ -411,8 +425,15 @@ fn report(
     })
 }
 
+/// Steps that count: not the first two, which put caches side by side and capture graphs, where there are others.
+fn counted(timing: &Timing) -> &[f64] {
+    &timing.step_seconds[SETTLING.min(timing.step_seconds.len() - 1)..]
+}
+
+/// Mean seconds of a step.
 fn decoding(timing: &Timing) -> f64 {
-    timing.step_seconds.iter().sum()
+    let counted = counted(timing);
+    counted.iter().sum::<f64>() / counted.len() as f64
 }
 
 impl Variant {
@@ -422,9 +443,9 @@ impl Variant {
             Spread::of(timings.iter().map(|timing| value(timing)).collect()).map(|spread| spread.median)
         };
         let first = timings.first()?;
-        let step = median(&decoding)? / args.generate as f64;
+        let step = median(&decoding)?;
         let prefill_seconds = median(&|timing| timing.prefill_seconds)?;
-        let milliseconds = timings.iter().flat_map(|timing| timing.step_seconds.iter().map(|seconds| seconds * 1e3));
+        let milliseconds = timings.iter().flat_map(|timing| counted(timing).iter().map(|seconds| seconds * 1e3));
         Some(Self {
             record,
             tokens_per_second: args.batch as f64 / step,
@@ -476,10 +497,12 @@ impl Report {
         }
         lines.push(format!(
             "started    as {}",
-            match self.steps {
-                "graph" => "one CUDA graph a step",
-                "launches" => "launches one by one: the driver made no graph of them",
-                _ => "tensor operations",
+            match (self.steps, &self.no_graph) {
+                ("graph", _) => "one CUDA graph a step".to_owned(),
+                ("launches", Some(reason)) =>
+                    format!("launches one by one: the driver made no graph of them ({reason})"),
+                ("launches", None) => "launches one by one: too few steps for a graph".to_owned(),
+                _ => "tensor operations".to_owned(),
             }
         ));
         let floor = &self.floor_bytes_per_step;

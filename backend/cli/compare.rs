@@ -11,6 +11,7 @@ use crate::analysis::compare::{ClassComparison, HeadComparison, TokenComparison,
 use crate::text::class::TokenClass;
 use crate::trace::manifest::PolicyFacts;
 use crate::trace::read::Trace;
+use crate::trace::step::Origin;
 
 /// Tokens that are named on each side.
 const NAMED: usize = 8;
@@ -92,12 +93,27 @@ pub fn run(args: &CompareArgs, printer: &Printer) -> Result<()> {
     let tokens = [&first.recording.tokens, &second.recording.tokens];
     let same = tokens[0].iter().zip(tokens[1]).take_while(|(a, b)| a.id == b.id).count() as u32;
     let common = same.min(runs[0].seen()).min(runs[1].seen());
+    for (trace, path) in traces.iter().zip([&args.first, &args.second]) {
+        ensure!(
+            trace.recording.lifetimes.seen() > 0,
+            "{} has recorded no pass yet: there is nothing to compare",
+            path.display()
+        );
+    }
     ensure!(
         common > 0,
         "{} and {} begin with different tokens: only runs over the same text can be compared",
         args.first.display(),
         args.second.display()
     );
+    let prompts = tokens.map(|tokens| tokens.iter().filter(|token| token.origin == Origin::Prompt).count());
+    if (same as usize) < prompts[0].min(prompts[1]) {
+        printer.warning(&format!("the prompts part after {same} tokens; what follows says nothing of the rest"));
+    }
+    let models = [first, second].map(|trace| &trace.manifest.model.name);
+    if models[0] != models[1] {
+        printer.warning(&format!("the runs are of different models, {} and {}", models[0], models[1]));
+    }
     let text = &tokens[0][..common as usize];
     let kinds: Vec<TokenClass> =
         text.iter().map(|token| TokenClass::named(token.class).unwrap_or(TokenClass::Other)).collect();
@@ -200,7 +216,8 @@ impl Report {
         }
         lines.push(
             "\noverlap = shared over held by either; chance = overlap of random choices;\n\
-             lives = overlap over the whole text; held = share of heads that still do."
+             lives = overlap over the whole text (near 100 % where one cut ends a prompt\n\
+             that was read at once); held = share of heads that still do."
                 .to_owned(),
         );
         lines.join("\n") + "\n"

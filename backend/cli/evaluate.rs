@@ -84,6 +84,9 @@ pub struct EvaluateArgs {
 pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
     ensure!(args.documents > 0, "--documents 0 asks nothing; give at least 1");
     ensure!(args.budgets.iter().all(|&budget| budget > 0), "--budgets holds 0, which keeps nothing; give at least 1");
+    for (kind, &budget) in args.policies.iter().flat_map(|kind| args.budgets.iter().map(move |budget| (kind, budget))) {
+        kind.check_budget(budget)?;
+    }
     let start = Instant::now();
     let families: Vec<Family> =
         Family::ALL.into_iter().filter(|family| args.families.is_empty() || args.families.contains(family)).collect();

@@ -7,6 +7,7 @@ use candle_core::Tensor;
 
 use crate::cache::batch::BatchCache;
 use crate::cache::ledger::Ledger;
+use crate::model::captured::Manner;
 use crate::model::decoder::Decoder;
 use crate::model::error::ModelError;
 use crate::policy::Policy;
@@ -79,9 +80,9 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// How decoding passes are started now: as one `graph`, as `launches`, or as tensor `operations`.
-    pub fn manner(&self) -> &'static str {
-        self.captured.as_ref().and_then(Captured::manner).unwrap_or("operations")
+    /// How captured steps are started now; `None` where passes are tensor operations.
+    pub fn manner(&self) -> Option<Manner> {
+        self.captured.as_ref().and_then(Captured::manner)
     }
 
     /// Allocated bytes of all caches now.

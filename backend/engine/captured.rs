@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::cache::batch::BatchCache;
 use crate::cache::bounded::{LayerCache, SequenceCache};
 use crate::cache::ledger::Ledger;
+use crate::model::captured::Manner;
 use crate::model::decoder::{Asked, CapturedStep, Decoder, Feed, RetentionCut};
 use crate::policy::{CutRule, Policy, Protect, Scope};
 use crate::trace::step::{KvHead, Pass, Phase, Shape};
@@ -87,7 +88,7 @@ impl<'a> Captured<'a> {
     }
 
     /// How steps are started now; `None` before the first.
-    pub(super) fn manner(&self) -> Option<&'static str> {
+    pub(super) fn manner(&self) -> Option<Manner> {
         self.step.manner()
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::kernels::{AttendOne, attend_one};
+use super::kernels::{AttendOne, attend_one, attention_fits};
 use crate::cache::bounded::LayerCache;
 
 /// Queries attended at once unless told otherwise.
@@ -50,7 +50,8 @@ impl Attend<'_> {
     /// When shapes do not fit or memory runs out.
     pub fn run(&self, queries: &Tensor) -> Result<Attended> {
         let (query_heads, tokens, _) = queries.dims3()?;
-        if tokens == 1 {
+        let group = query_heads / self.cache.survivors().len().max(1);
+        if tokens == 1 && (queries.device().is_cpu() || attention_fits(group, queries.dim(2)?)) {
             return self.one(queries);
         }
         let queries = (queries * self.scale)?;

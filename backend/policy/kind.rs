@@ -117,6 +117,16 @@ impl PolicyKind {
         Policy { scorer: self.scorer(seed), rule: Some(CutRule { protect, ..CutRule::per_head(budget, buffer) }) }
     }
 
+    /// Refuses budgets with which it has nothing to choose by: those that do not go beyond the queries it asks.
+    ///
+    /// # Errors
+    /// When `budget` is too small for it.
+    pub fn check_budget(self, budget: u32) -> Result<(), TooSmall> {
+        let asked = Observed::default().queries as u32;
+        let least = if matches!(self, Self::SnapKv | Self::RKv) { asked + 1 } else { 1 };
+        if budget < least { Err(TooSmall { kind: self, budget, least }) } else { Ok(()) }
+    }
+
     /// Whether it ranks tokens by learned retention.
     pub fn needs_gates(self) -> bool {
         matches!(self, Self::TrimKv | Self::TrimKvKnorm)
@@ -127,6 +137,17 @@ impl fmt::Display for PolicyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
+}
+
+/// A budget that leaves a policy no choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "policy {kind} keeps the tokens of the newest queries it asks, so a budget of {budget} leaves it no choice; give at least {least}"
+)]
+pub struct TooSmall {
+    kind: PolicyKind,
+    budget: u32,
+    least: u32,
 }
 
 /// A name that is no policy.
@@ -169,6 +190,13 @@ mod tests {
         for kind in PolicyKind::ALL {
             assert_eq!(kind.as_str().parse(), Ok(kind));
         }
+    }
+
+    #[test]
+    fn policies_that_ask_queries_need_room_beyond_theirs() {
+        assert!(PolicyKind::TrimKv.check_budget(1).is_ok() && PolicyKind::RKv.check_budget(9).is_ok());
+        let error = PolicyKind::SnapKv.check_budget(8).unwrap_err().to_string();
+        assert!(error.contains("snapkv") && error.contains("at least 9"), "{error}");
     }
 
     #[test]

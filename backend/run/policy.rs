@@ -117,6 +117,7 @@ fn rule(args: &RunRequest, kind: PolicyKind, gates: Option<&GateConfig>, context
         );
     } else {
         ensure!(budget > 0, "--budget 0 keeps nothing; give at least 1");
+        kind.check_budget(budget)?;
         ensure!(
             budget as usize <= context,
             "--budget {budget} is more than the model's context of {context} tokens; nothing would ever be evicted (--policy full says so plainly)"
@@ -124,9 +125,14 @@ fn rule(args: &RunRequest, kind: PolicyKind, gates: Option<&GateConfig>, context
         let held = u64::from(protect.sinks) + u64::from(protect.recent);
         ensure!(
             held <= u64::from(budget),
-            "{} first and {} recent tokens are to be kept, but the budget is {budget}; raise --budget",
+            "{} first and {} recent tokens are to be kept{}, but the budget is {budget}; raise --budget",
             protect.sinks,
-            protect.recent
+            protect.recent,
+            if own.recent > args.recent {
+                format!(" (policy {kind} keeps {} recent ones itself)", own.recent)
+            } else {
+                String::new()
+            }
         );
     }
     ensure!((0.0..=1.0).contains(&args.floor), "--floor is a share and must lie between 0 and 1, not {}", args.floor);

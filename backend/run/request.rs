@@ -33,7 +33,7 @@ pub struct RunRequest {
     /// Who shares a budget: head, layer or global [default: head; global for rg10 gates]
     #[arg(long, value_name = "WHO", help_heading = "Cache")]
     pub scope: Option<crate::policy::Scope>,
-    /// Newest tokens that are never evicted
+    /// Newest tokens that are never evicted; h2o (M/2), snapkv and r-kv (8) keep some anyway
     #[arg(long, value_name = "TOKENS", default_value_t = 0, help_heading = "Cache")]
     pub recent: u32,
     /// First tokens that are never evicted [default: 4 for streaming-llm, else 0]

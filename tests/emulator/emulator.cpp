@@ -17,6 +17,8 @@
 #define __device__
 #define __global__
 #define __shared__ static
+#define __launch_bounds__(threads)
+#define ALIGNED(bytes) alignas(bytes)
 #define MINUS_INFINITY (-INFINITY)
 #define LANES(value, distance) exchange(value, distance)
 #define __syncthreads() block_barrier.wait()

@@ -79,6 +79,9 @@ fn flags_that_ask_for_the_impossible_are_refused() {
     refused("--threshold 0.5 --policy window", &["--threshold", "policy window does not use"]);
     refused("--floor 2 --scope global", &["--floor", "between 0 and 1", "not 2"]);
     refused("--floor 0.5", &["--floor needs --scope global"]);
+    refused("--policy snapkv --budget 8", &["snapkv", "budget of 8", "at least 9"]);
+    refused("--policy h2o --budget 20 --sinks 15", &["15 first and 10 recent", "h2o keeps 10 recent ones itself"]);
+    refused("--policy tova --scope layer", &["tova", "leave out --scope"]);
     refused("--policy h3o", &["no policy \"h3o\"", "trimkv", "streaming-llm"]);
     refused("--policy full --budget 9", &["full cache evicts nothing", "--budget"]);
     refused("--scope room", &["no scope \"room\"", "head, layer or global"]);

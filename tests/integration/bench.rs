@@ -91,6 +91,7 @@ fn what_cannot_be_timed_is_refused() {
     for (args, words) in [
         (vec!["--model", "gpt2"], vec!["gpt2", "qwen3-4b", "builtin"]),
         (vec!["--budget", "0"], vec!["at least 1", "full"]),
+        (vec!["--policy", "r-kv", "--budget", "7"], vec!["r-kv", "at least 9"]),
         (vec!["--generate", "0"], vec!["--generate 0"]),
         (vec!["--batch", "0"], vec!["--batch 0"]),
         (vec!["--kernels", "--generate", "5"], vec!["--kernels", "--generate"]),

@@ -11,6 +11,7 @@ use trimkv_trace::cache::batch::BatchCache;
 use trimkv_trace::engine::batch::Batch;
 use trimkv_trace::engine::generation::{Generation, Request, Stop};
 use trimkv_trace::engine::sampling::{Drawn, Sampler, Sampling};
+use trimkv_trace::model::captured::Manner;
 use trimkv_trace::model::decoder::{Asked, CapturedStep, Decoder, Feed, Input, Want};
 use trimkv_trace::model::gate_config::GateConfig;
 use trimkv_trace::model::random::RandomWeights;
@@ -49,7 +50,7 @@ fn alone(model: &Decoder, policy: &Policy, request: Request, sampling: Sampling)
     run
 }
 
-fn together(model: &Decoder, policy: &Policy, requests: Vec<Request>) -> (Vec<Run>, &'static str) {
+fn together(model: &Decoder, policy: &Policy, requests: Vec<Request>) -> (Vec<Run>, Option<Manner>) {
     let running = AtomicBool::new(false);
     let new = |_: &Request| Run { drawn: Vec::new(), recording: Recording::new(model.shape()), stop: None };
     let mut runs: Vec<Run> = requests.iter().map(new).collect();
@@ -139,7 +140,7 @@ fn captured_steps_of_a_batch_are_its_sequences_alone() {
         for lengths in [[(17, 12), (8, 12), (21, 12)], [(11, 15), (20, 4), (5, 1)]] {
             let requests = requests(model.config().vocab, &lengths, false);
             let (found, manner) = together(&model, &policy, requests.clone());
-            assert_eq!(manner, "graph");
+            assert_eq!(manner, Some(Manner::Graph));
             for (index, (found, request)) in found.iter().zip(requests).enumerate() {
                 let expected = alone(&plain, &policy, request, Sampling::Greedy);
                 assert_same(&format!("{name}, {policy_name}, {index}"), found, &expected);

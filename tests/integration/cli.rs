@@ -305,6 +305,11 @@ fn two_runs_are_compared_over_the_text_they_share() {
         assert!((row["overlap"].as_f64().unwrap() - overlap).abs() < 1e-12);
     }
 
+    fs::write(folder.path("other.txt"), "Meg has 7 apples. How many apples does Meg have?").unwrap();
+    folder.run(&["other.txt", "--max-new-tokens", "2", "--out", "elsewhere"]).done();
+    let said = folder.run(&["compare", "trimkv", "elsewhere"]).done();
+    assert!(said.stderr.contains("the prompts part after 4 tokens"), "{}", said.stderr);
+
     folder.run(&["synth", "--out", "other", "--tokens", "400", "--plant", "window"]).done();
     folder.refusal(&["compare", "trimkv", "other"], &["only runs of one model", "layers of"]);
     fs::write(folder.path("another.txt"), "Mia has 3 eggs.").unwrap();

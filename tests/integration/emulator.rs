@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Result};
 use libloading::{Library, Symbol};
-use trimkv_trace::model::captured::{Argument, Launch, Machine, Operation, Prepared, Product};
+use trimkv_trace::model::captured::{Argument, Launch, Machine, Manner, Operation, Prepared, Product};
 use trimkv_trace::model::decoder::Decoder;
 
 /// Number types, as `kernels.cu` numbers them.
@@ -135,8 +135,8 @@ impl Prepared for Step {
         Ok(())
     }
 
-    fn manner(&self) -> &'static str {
-        if self.runs > 1 { "graph" } else { "launches" }
+    fn manner(&self) -> Manner {
+        if self.runs > 1 { Manner::Graph } else { Manner::Launches(None) }
     }
 }
 

@@ -5,7 +5,7 @@ use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaGraph, DeviceP
 use candle_core::cuda_backend::{CudaDevice, CudaStorageSlice, WrapErr};
 use candle_core::{CudaStorage, DType, Result};
 
-use super::{Address, Argument, Launch, Machine, Operation, Prepared, Product};
+use super::{Address, Argument, Launch, Machine, Manner, Operation, Prepared, Product};
 use crate::model::kernels::{blocks_wanted, load};
 
 /// A GPU, on the one stream that its device works on.
@@ -54,15 +54,15 @@ enum State {
     Cold,
     Warm,
     Graph(CudaGraph),
-    /// The driver would not capture it.
-    Launches,
+    /// The driver would not capture it, and why.
+    Launches(String),
 }
 
 impl Prepared for Step {
     fn run(&mut self) -> Result<()> {
         match &self.state {
             State::Graph(graph) => graph.launch().w(),
-            State::Launches => self.start(),
+            State::Launches(_) => self.start(),
             State::Cold => {
                 self.state = State::Warm;
                 self.start()
@@ -73,16 +73,20 @@ impl Prepared for Step {
                     self.state = State::Graph(graph);
                     Ok(())
                 }
-                Err(_) => {
-                    self.state = State::Launches;
+                Err(error) => {
+                    self.state = State::Launches(error.to_string());
                     self.start()
                 }
             },
         }
     }
 
-    fn manner(&self) -> &'static str {
-        if matches!(self.state, State::Graph(_)) { "graph" } else { "launches" }
+    fn manner(&self) -> Manner {
+        match &self.state {
+            State::Graph(_) => Manner::Graph,
+            State::Launches(reason) => Manner::Launches(Some(reason.clone())),
+            State::Cold | State::Warm => Manner::Launches(None),
+        }
     }
 }
 
@@ -164,7 +168,7 @@ impl Step {
                 number,
                 columns,
                 blas::cublasComputeType_t::CUBLAS_COMPUTE_32F,
-                blas::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT_TENSOR_OP,
+                blas::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
             )
         }
         .w()

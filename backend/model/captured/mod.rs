@@ -41,8 +41,27 @@ pub trait Prepared {
     /// When the device fails.
     fn run(&mut self) -> Result<()>;
 
-    /// How the next run will start them: `graph`, all at once, or `launches`, one by one.
-    fn manner(&self) -> &'static str;
+    /// How the next run will start them.
+    fn manner(&self) -> Manner;
+}
+
+/// How a step's operations are started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Manner {
+    /// All at once.
+    Graph,
+    /// One by one: at first, or because the driver would make no graph of them, with its reason.
+    Launches(Option<String>),
+}
+
+impl Manner {
+    /// The name in reports.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Graph => "graph",
+            Self::Launches(_) => "launches",
+        }
+    }
 }
 
 /// The machine that a device's steps run on; `None` where they are made of tensor operations.

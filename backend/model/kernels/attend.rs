@@ -24,6 +24,12 @@ pub struct AttendOne<'a> {
     pub received: Option<&'a [Mutex<Vec<f32>>]>,
 }
 
+/// Whether the kernel for GPUs has room for what it shares between the warps of a block: 48 KiB.
+pub fn attention_fits(group: usize, head_dim: usize) -> bool {
+    const WARPS: usize = 4;
+    WARPS * group * (head_dim + 2) * size_of::<f32>() <= 48 << 10
+}
+
 /// Attends without weights being kept: every key and value is read once for all query heads of its group.
 ///
 /// # Shapes

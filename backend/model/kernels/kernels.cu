@@ -5,6 +5,7 @@
 // A test compiles this file for the CPU too (EMULATED), where the threads of a block take turns.
 
 #ifndef EMULATED
+#define ALIGNED(bytes) __align__(bytes)
 #define LANES(value, distance) __shfl_xor_sync(0xffffffffu, value, distance)
 #define MINUS_INFINITY __int_as_float(0xff800000)
 #endif
@@ -176,7 +177,7 @@ extern "C" __global__ void add_norm(number* hidden, const number* made, const nu
 
 // One block for a sequence: its most likely token, the lowest id among equals, which is also the next to be fed. Told of it:
 // the id, minus its log probability, the entropy, and a number that is finite when all logits are.
-extern "C" __global__ void draw(const number* logits, unsigned* ids, float* told, size vocab) {
+extern "C" __global__ void __launch_bounds__(1024) draw(const number* logits, unsigned* ids, float* told, size vocab) {
   __shared__ float best_of[32], id_of[32], total_of[32], sum_of[32], odd_of[32];
   logits += blockIdx.x * vocab;
   float best = MINUS_INFINITY, id = (float)vocab, odd = 0.0f;
@@ -357,28 +358,54 @@ extern "C" __global__ void pack_kept(const unsigned long long* buffers, const un
   size head = blockIdx.x, layer = blockIdx.y / 2;
   number* rows = (number*)buffers[blockIdx.y] + head * (size)strides[layer] * head_dim;
   kept += (layer * heads + head) * stride;
-  size count = kept_count[layer * heads + head] * head_dim;
-  for (size base = 0; base < count; base += MOVED * blockDim.x) {
+  unsigned width = (unsigned)head_dim, entries = kept_count[layer * heads + head], first = 0;
+  // What is at its place stays there.
+  while (first < entries && kept[first] == first) first++;
+  unsigned count = (entries - first) * width;
+  kept += first;
+  for (unsigned base = 0; base < count; base += MOVED * blockDim.x) {
     number moved[MOVED];
     for (int k = 0; k < MOVED; k++) {
-      size i = base + k * blockDim.x + threadIdx.x;
-      if (i < count) moved[k] = rows[kept[i / head_dim] * head_dim + i % head_dim];
+      unsigned i = base + k * blockDim.x + threadIdx.x;
+      if (i < count) moved[k] = rows[(size)kept[i / width] * width + i % width];
     }
     __syncthreads();
     for (int k = 0; k < MOVED; k++) {
-      size i = base + k * blockDim.x + threadIdx.x;
-      if (i < count) rows[i] = moved[k];
+      unsigned i = base + k * blockDim.x + threadIdx.x;
+      if (i < count) rows[(size)first * width + i] = moved[k];
     }
     __syncthreads();
   }
 }
 
 #ifdef HEAD_DIM
-#define PER_LANE ((HEAD_DIM + 31) / 32)
+// A lane holds pairs of neighbouring numbers of a row, and neighbouring lanes neighbouring pairs, so that a warp reads a row
+// in as few loads as there can be.
+#define PER_LANE (2 * ((HEAD_DIM + 63) / 64))
+#define NUMBER_OF(k) ((k) / 2 * 64 + lane * 2 + (k) % 2)
 #define WARPS 4
+// Columns that a warp has on their way at once. Wide groups have no registers for more.
+#define AHEAD (GROUP * HEAD_DIM <= 512 ? 4 : GROUP * HEAD_DIM < 2048 ? 2 : 1)
 
-// Where a lane's k-th number of a row is. Neighbouring lanes read neighbouring numbers.
-#define NUMBER_OF(k) ((k) * 32 + lane)
+struct ALIGNED(2 * sizeof(number)) Pair {
+  number first, second;
+};
+
+__device__ inline void read_row(const number* row, float* numbers, unsigned lane) {
+  for (int k = 0; k < PER_LANE; k += 2) {
+    numbers[k] = numbers[k + 1] = 0.0f;
+#if HEAD_DIM % 2 == 0
+    if (NUMBER_OF(k) < HEAD_DIM) {
+      Pair pair = *(const Pair*)(row + NUMBER_OF(k));
+      numbers[k] = wide(pair.first);
+      numbers[k + 1] = wide(pair.second);
+    }
+#else
+    if (NUMBER_OF(k) < HEAD_DIM) numbers[k] = wide(row[NUMBER_OF(k)]);
+    if (NUMBER_OF(k + 1) < HEAD_DIM) numbers[k + 1] = wide(row[NUMBER_OF(k + 1)]);
+#endif
+  }
+}
 
 // One block for a part of a KV head's columns; its warps take columns in turn, and each reads a key and a value once for
 // the whole group, keeping running maxima and sums (the online softmax of Milakov and Gimelshein 2018). Where counts are
@@ -401,28 +428,49 @@ extern "C" __global__ void attend_part(const number* queries, const number* keys
   for (int g = 0; g < GROUP; g++) {
     most[g] = MINUS_INFINITY;
     total[g] = 0.0f;
+    read_row(queries + ((size)head * GROUP + g) * HEAD_DIM, query[g], lane);
     for (int k = 0; k < PER_LANE; k++) {
       sums[g][k] = 0.0f;
-      query[g][k] = NUMBER_OF(k) < HEAD_DIM ? wide(queries[((size)head * GROUP + g) * HEAD_DIM + NUMBER_OF(k)]) * scale : 0.0f;
+      query[g][k] *= scale;
     }
   }
-  for (size column = begin + warp; column < end; column += WARPS) {
-    if (column >= used && column < packed) continue;  // a whole warp
-    float key[PER_LANE], value[PER_LANE];
-    for (int k = 0; k < PER_LANE; k++) {
-      bool inside = NUMBER_OF(k) < HEAD_DIM;
-      key[k] = inside ? wide(keys[head * key_stride + column * HEAD_DIM + NUMBER_OF(k)]) : 0.0f;
-      value[k] = inside ? wide(values[head * value_stride + column * HEAD_DIM + NUMBER_OF(k)]) : 0.0f;
+  for (size first = begin + warp * AHEAD; first < end; first += WARPS * AHEAD) {
+    float key[AHEAD][PER_LANE], value[AHEAD][PER_LANE];
+    bool inside[AHEAD];
+#pragma unroll
+    for (int a = 0; a < AHEAD; a++) {
+      size column = first + a;
+      inside[a] = column < end && (column < used || column >= packed);
+      // What is not the head's own is read from where there is something, and weighs nothing.
+      size safe = column < end ? column : first;
+      read_row(keys + head * key_stride + safe * HEAD_DIM, key[a], lane);
+      read_row(values + head * value_stride + safe * HEAD_DIM, value[a], lane);
     }
     for (int g = 0; g < GROUP; g++) {
-      float logit = 0.0f;
-      for (int k = 0; k < PER_LANE; k++) logit += query[g][k] * key[k];
-      logit = warp_sum(logit);
-      float larger = fmaxf(most[g], logit);
-      float fade = expf(most[g] - larger), weight = expf(logit - larger);
+      float logit[AHEAD], larger = most[g];
+#pragma unroll
+      for (int a = 0; a < AHEAD; a++) {
+        logit[a] = 0.0f;
+        for (int k = 0; k < PER_LANE; k++) logit[a] += query[g][k] * key[a][k];
+      }
+#pragma unroll
+      for (int a = 0; a < AHEAD; a++) {
+        logit[a] = warp_sum(logit[a]);
+        if (inside[a]) larger = fmaxf(larger, logit[a]);
+      }
+      if (larger == MINUS_INFINITY) continue;  // a whole warp: nothing was the head's own yet
+      float fade = expf(most[g] - larger);
       most[g] = larger;
-      total[g] = total[g] * fade + weight;
-      for (int k = 0; k < PER_LANE; k++) sums[g][k] = sums[g][k] * fade + weight * value[k];
+      total[g] *= fade;
+      for (int k = 0; k < PER_LANE; k++) sums[g][k] *= fade;
+#pragma unroll
+      for (int a = 0; a < AHEAD; a++) {
+        float weight = inside[a] ? expf(logit[a] - larger) : 0.0f;
+        total[g] += weight;
+        // An unused column may hold anything, also what is not a number.
+        if (inside[a])
+          for (int k = 0; k < PER_LANE; k++) sums[g][k] += weight * value[a][k];
+      }
     }
   }
   for (int g = 0; g < GROUP; g++) {

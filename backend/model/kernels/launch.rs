@@ -209,7 +209,8 @@ impl<'a, T: Number> Call<'a, T> {
 pub(in crate::model) fn blocks_wanted(device: &CudaDevice) -> usize {
     let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
     let processors = device.cuda_stream().context().attribute(attribute);
-    2 * processors.map_or(64, |count| count.max(1) as usize)
+    // Small blocks that mostly wait for memory: several on each processor hide that from each other.
+    8 * processors.map_or(64, |count| count.max(1) as usize)
 }
 
 /// A kernel for a number type; `fixed` is what the compiler should know.

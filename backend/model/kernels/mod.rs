@@ -12,7 +12,7 @@ mod launch;
 mod number;
 mod swiglu;
 
-pub use attend::{AttendOne, attend_one};
+pub use attend::{AttendOne, attend_one, attention_fits};
 pub use gate_tail::gate_tail;
 pub use heads::{HeadLayout, arrange_heads};
 #[cfg(feature = "cuda")]

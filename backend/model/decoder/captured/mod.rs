@@ -10,6 +10,9 @@ use candle_core::{DType, Result, Tensor};
 
 use super::{Decoder, Want};
 use crate::cache::bounded::LayerCache;
+use crate::model::captured::Manner;
+use crate::model::config::ModelConfig;
+use crate::model::kernels::attention_fits;
 use crate::trace::grid::Grid;
 
 use made::{Fits, Made};
@@ -63,7 +66,8 @@ impl Decoder {
     /// Whether steps of this model can be captured, given what they should give back.
     pub fn captures(&self, want: Want<'_>) -> bool {
         let gates = self.layers.iter().all(|layer| layer.gate.as_ref().is_none_or(|gate| gate.parts().is_some()));
-        let drawn = self.config.vocab <= 1 << f32::MANTISSA_DIGITS;
+        let ModelConfig { vocab, query_heads, kv_heads, head_dim, .. } = self.config;
+        let drawn = vocab <= 1 << f32::MANTISSA_DIGITS && attention_fits(query_heads / kv_heads, head_dim);
         let number = matches!(self.dtype, DType::F32 | DType::BF16 | DType::F16);
         self.machine.is_some() && gates && drawn && number && !want.attention && want.queries == 0
     }
@@ -171,7 +175,7 @@ impl CapturedStep {
     }
 
     /// How steps are started now; `None` before the first.
-    pub fn manner(&self) -> Option<&'static str> {
+    pub fn manner(&self) -> Option<Manner> {
         self.made.as_ref().map(|made| made.prepared.manner())
     }
 }
