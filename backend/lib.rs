@@ -13,6 +13,7 @@
 //! - [`trace`] is the public contract: what a run kept and forgot. Values are pure; files need the feature `tables`.
 //! - [`policy`] ranks tokens, [`cache`] applies the ranking: one pure ledger decides, the tensors follow it.
 //! - `model` and `engine` (feature `generate`) run a language model with retention gates and a bounded cache.
+//!   On a GPU a decoding step is a fixed list of launches (`model::captured`), which a test runs on the CPU.
 //! - `bench` (feature `generate`) times the engine against the memory's bandwidth.
 //! - `parity` (feature `generate`) holds a device against recorded runs of the authors' implementation.
 //! - `corpus` makes the documents of the built-in model's world, and `evaluation` asks a model about them.
