@@ -166,6 +166,7 @@ pub struct Size(pub u64);
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            bytes @ ..1_000_000 => write!(f, "{} kB", bytes.div_ceil(1000)),
             bytes @ ..1_000_000_000 => write!(f, "{} MB", bytes.div_ceil(1_000_000)),
             bytes => write!(f, "{:.1} GB", bytes as f64 / 1e9),
         }
