@@ -268,6 +268,8 @@ fn two_runs_are_compared_over_the_text_they_share() {
             ["--budget", "24", "--buffer", "4", "--prefill-chunk", chunk, "--max-new-tokens", "40", "--ignore-eos"];
         folder.run(&[&["prompt.txt", "--policy", policy, "--out", policy], &flags[..]].concat()).done();
     }
+    let note = |policy: &str| folder.run(&["heads", policy]).done().stderr;
+    assert!(note("snapkv").contains("which the policy snapkv does not look at") && !note("trimkv").contains("look at"));
     let table = folder.run(&["compare", "trimkv", "snapkv"]).done().stdout;
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     for words in [

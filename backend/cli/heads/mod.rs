@@ -43,6 +43,11 @@ pub fn run(args: &HeadsArgs, printer: &Printer) -> Result<()> {
         let (path, status) = (trace.path.display(), manifest.status.as_str());
         printer.warning(&format!("{path} is {status}: it ends where recording did"));
     }
+    let policy = &manifest.policy.name;
+    let ranks_by_gates = policy.is_empty() || policy.starts_with("trimkv");
+    if !ranks_by_gates && heads.iter().any(|head| head.facts.median_half_life.is_some()) {
+        printer.note(&format!("half-lives are those of the gates, which the policy {policy} does not look at"));
+    }
     if heads.iter().all(|head| head.facts.evicted == 0) {
         printer.note("nothing was evicted in this run, so no head had to choose");
     }
