@@ -20,7 +20,7 @@ use trimkv_trace::parity::check::{Tolerance, check};
 use trimkv_trace::parity::recorded::RecordedRuns;
 use trimkv_trace::policy::recency::Recency;
 use trimkv_trace::policy::retention::Retention;
-use trimkv_trace::policy::{CutRule, Policy, Protect, Scope};
+use trimkv_trace::policy::{CutRule, Policy, PolicyKind, Protect, Scope};
 use trimkv_trace::trace::recording::Recording;
 
 use crate::batch::{assert_same_lives, requests};
@@ -94,6 +94,7 @@ fn policies() -> Vec<(&'static str, Policy)> {
         ("protected ends", retention(CutRule { protect: Protect { sinks: 2, recent: 4 }, ..rule })),
         ("a cut at every step", retention(CutRule::per_head(12, 1))),
         ("knorm", Policy { scorer: Box::new(Retention { key_norm: true, ..Retention::default() }), rule: Some(rule) }),
+        ("keydiff", PolicyKind::KeyDiff.policy(12, 5, 0)),
         ("global", retention(CutRule { scope: Scope::Global, ..rule })),
         ("threshold", retention(CutRule { threshold: Some(0.3), ..rule })),
         ("window", Policy { scorer: Box::new(Recency::window()), rule: Some(rule) }),
