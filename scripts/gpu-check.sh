@@ -96,6 +96,10 @@ fi
 bounded=(--budget "$budget" --buffer "$buffer")
 first=(--context "${contexts[0]%:*}" --batch "${contexts[0]#*:}")
 
+# A tiny model in seconds: whether steps become graphs here at all.
+for dtype in "${types[@]}"; do
+  bench "tiny-$dtype" --model tiny --dtype "$dtype" --context 64 --generate 40 --batch 2 --budget 32 --buffer 8 --record off
+done
 for dtype in "${types[@]}"; do
   step "parity-$dtype" "$binary" parity "$fixtures" --device "$device" --dtype "$dtype" --json
 done

@@ -11,7 +11,7 @@ out = pathlib.Path(sys.argv[1])
 load = lambda path: json.loads(path.read_text())
 named = lambda kind: {path.stem: load(path) for path in sorted(out.glob(f"{kind}-*.json"))}
 parity, kernels, peers = named("parity"), named("kernels"), named("peer")
-bench = {name: report for kind in ["bounded", "full", "operations", "always", "prefill"] for name, report in named(kind).items()}
+bench = {name: report for kind in ["tiny", "bounded", "full", "operations", "always", "prefill"] for name, report in named(kind).items()}
 failures = {path.stem: path.read_text().strip() for path in sorted(out.glob("*.failed"))}
 machine = (out / "machine.txt").read_text().strip().splitlines()
 found = {"machine": machine, "parity": parity, "kernels": kernels, "bench": bench, "peer": peers, "failed": failures}
@@ -55,7 +55,7 @@ for name, report in bench.items():
         cost = report["tracing_cost"]
         chunk = report["prefill_chunk"]
         lines.append(
-            f"| {report['model']}, {report['context']:,} x {report['batch']}, {report['generate']} generated | {kept} | {report['steps']} "
+            f"| {report['model']} in {report['dtype']}, {report['context']:,} x {report['batch']}, {report['generate']} generated | {kept} | {report['steps']} "
             f"| {run['tokens_per_second']:.0f} | {known} "
             f"| {step['median']:.2f} ({step['p10']:.2f} to {step['p90']:.2f}) | {percent(run['share_of_copy_bandwidth'])} "
             f"| {f'{100 * cost:+.1f} %' if run['record'] and cost is not None else ''} "
