@@ -48,11 +48,6 @@ fn life(lives: &Lifetimes, head: KvHead, position: u32, seen: u32) -> u32 {
     lives.evicted_at(head, position).unwrap_or(seen).min(seen) - position
 }
 
-/// Whether a head holds a token after `seen` tokens and the cut that follows them.
-fn is_kept(lives: &Lifetimes, head: KvHead, position: u32, seen: u32) -> bool {
-    lives.evicted_at(head, position).is_none_or(|at| at > seen)
-}
-
 /// Every head of two runs of one shape over their first `seen` tokens.
 pub fn heads(runs: [&Lifetimes; 2], seen: u32) -> Vec<HeadComparison> {
     runs[0].shape().iter().map(|head| compare(runs, head, seen)).collect()
@@ -62,7 +57,8 @@ fn compare(runs: [&Lifetimes; 2], head: KvHead, seen: u32) -> HeadComparison {
     let (mut kept, mut shared) = ([0; 2], 0);
     let (mut both, mut either) = (0u64, 0u64);
     for position in 0..seen {
-        let is_kept = runs.map(|lives| is_kept(lives, head, position, seen));
+        // What the next query would see is what is kept.
+        let is_kept = runs.map(|lives| lives.is_visible(head, position, seen));
         kept.iter_mut().zip(is_kept).for_each(|(kept, is_kept)| *kept += u32::from(is_kept));
         shared += u32::from(is_kept == [true; 2]);
         let lives = runs.map(|lives| life(lives, head, position, seen));
@@ -100,7 +96,7 @@ pub fn classes(runs: [&Lifetimes; 2], classes: &[TokenClass]) -> Vec<ClassCompar
             class,
             tokens: own.len() as u32,
             life: over(&|lives, head, position| f64::from(life(lives, head, position, seen))),
-            kept: over(&|lives, head, position| f64::from(u8::from(is_kept(lives, head, position, seen)))),
+            kept: over(&|lives, head, position| f64::from(u8::from(lives.is_visible(head, position, seen)))),
         })
     };
     TokenClass::ALL.into_iter().filter_map(of_class).collect()
@@ -111,7 +107,7 @@ pub fn classes(runs: [&Lifetimes; 2], classes: &[TokenClass]) -> Vec<ClassCompar
 pub fn disputed(runs: [&Lifetimes; 2], seen: u32, count: usize) -> [Vec<TokenComparison>; 2] {
     let tokens = (0..seen).map(|position| {
         let held = |lives: &Lifetimes| {
-            lives.shape().iter().filter(|&head| is_kept(lives, head, position, seen)).count() as u32
+            lives.shape().iter().filter(|&head| lives.is_visible(head, position, seen)).count() as u32
         };
         TokenComparison { position, heads: runs.map(held) }
     });

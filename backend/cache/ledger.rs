@@ -127,11 +127,12 @@ impl Ledger {
         self.seen = born.end;
     }
 
-    /// Adds the attention that a head's entries received in a pass, in slot order.
-    pub fn observe(&mut self, head: KvHead, received: impl Iterator<Item = f32>) {
-        let entries = &mut self.heads[self.shape.index(head)];
-        entries.attention.resize(entries.positions.len(), 0.0);
-        entries.attention.iter_mut().zip(received).for_each(|(sum, received)| *sum += received);
+    /// Adds the attention that entries received in a pass: per head, layer by layer, in the order of slots.
+    pub fn observe(&mut self, received: &[Vec<(u32, f32)>]) {
+        for (entries, received) in self.heads.iter_mut().zip(received) {
+            entries.attention.resize(entries.positions.len(), 0.0);
+            entries.attention.iter_mut().zip(received).for_each(|(sum, (_, mass))| *sum += mass);
+        }
     }
 
     /// Whether some competition would be held now; with a threshold there always is one.

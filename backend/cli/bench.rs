@@ -167,10 +167,7 @@ pub fn run(args: &BenchArgs, printer: &Printer) -> Result<ExitCode> {
         Budget::Tokens(budget) if args.policy != PolicyKind::Full => (args.policy, Some(budget)),
         _ => (PolicyKind::Full, None),
     };
-    if let Some(budget) = budget {
-        kind.check_budget(budget)?;
-    }
-    let policy = kind.policy(budget.unwrap_or_default(), args.buffer, args.seed);
+    let policy = kind.policy(budget.unwrap_or_default(), args.buffer, args.seed)?;
     let limit = policy.rule.as_ref().map(|rule| rule.limit());
     if let Some(limit) = limit.filter(|&limit| tokens < limit) {
         printer.warning(&format!("{tokens} tokens never fill a budget and buffer of {limit}, so nothing is evicted"));

@@ -12,7 +12,7 @@ use crate::corpus::{Document, Family, Plan};
 use crate::engine::device::{DTypeChoice, DeviceChoice};
 use crate::evaluation::{Cell, Estimate, Exam, Marked, Outcome, Protocol, Row, rows};
 use crate::model::load::{Checkpoint, Loaded, Wanted};
-use crate::policy::PolicyKind;
+use crate::policy::{Policy, PolicyKind};
 
 /// Seeds of held-out documents start here; training uses smaller ones.
 pub const HELD_OUT: u64 = 1_000_000_000_000;
@@ -84,9 +84,7 @@ pub struct EvaluateArgs {
 pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
     ensure!(args.documents > 0, "--documents 0 asks nothing; give at least 1");
     ensure!(args.budgets.iter().all(|&budget| budget > 0), "--budgets holds 0, which keeps nothing; give at least 1");
-    for (kind, &budget) in args.policies.iter().flat_map(|kind| args.budgets.iter().map(move |budget| (kind, budget))) {
-        kind.check_budget(budget)?;
-    }
+    let told = cells(args, 0)?;
     let start = Instant::now();
     let families: Vec<Family> =
         Family::ALL.into_iter().filter(|family| args.families.is_empty() || args.families.contains(family)).collect();
@@ -99,7 +97,7 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
     let mut sinks = Vec::new();
     for (seed, gates) in seeds.iter().enumerate() {
         let loaded = load(args, gates.map(String::as_str))?;
-        let cells = cells(args, seed as u64);
+        let cells = cells(args, seed as u64)?;
         let wanted: Vec<usize> =
             (0..cells.len()).filter(|&cell| seed == 0 || depends_on_seed(cells[cell].kind)).collect();
         let kept: Vec<Cell> =
@@ -124,7 +122,7 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
         rows: rows(&marked, &families),
         guesses: families.iter().map(|family| guess(&documents, *family)).collect(),
         families,
-        cells: cells(args, 0),
+        cells: told,
         prompt_tokens,
         sinks,
         seeds: seeds.len(),
@@ -158,16 +156,14 @@ fn guess(documents: &[(Family, Document)], family: Family) -> f64 {
 }
 
 /// The full cache, then every policy at every budget.
-fn cells(args: &EvaluateArgs, seed: u64) -> Vec<Cell> {
-    let cell = |kind: PolicyKind, budget: u32| Cell {
-        kind,
-        budget: Some(budget),
-        policy: kind.policy(budget, args.buffer, seed),
-    };
-    let full = Cell { kind: PolicyKind::Full, budget: None, policy: PolicyKind::Full.policy(0, 0, 0) };
+fn cells(args: &EvaluateArgs, seed: u64) -> Result<Vec<Cell>> {
+    let full = Cell { kind: PolicyKind::Full, budget: None, policy: Policy::full() };
     let others = args.policies.iter().filter(|kind| **kind != PolicyKind::Full);
-    let others = others.flat_map(|&kind| args.budgets.iter().map(move |&budget| cell(kind, budget)));
-    std::iter::once(full).chain(others).collect()
+    let others = others.flat_map(|&kind| args.budgets.iter().map(move |&budget| (kind, budget)));
+    let cell = |(kind, budget): (PolicyKind, u32)| {
+        Ok(Cell { kind, budget: Some(budget), policy: kind.policy(budget, args.buffer, seed)? })
+    };
+    std::iter::once(Ok(full)).chain(others.map(cell)).collect()
 }
 
 /// Whether another gate seed gives another result.

@@ -153,7 +153,7 @@ impl<'a> Batch<'a> {
             let sequence = &mut sequences[index];
             sequence.append(Phase::Decode, 1, output.log_beta.as_ref(), output.key_norm.as_ref());
             let layer = |layer| cache.layer(layer);
-            attention.push(sequence.observe(output.attention.as_deref(), model, place * kv_heads, layer));
+            attention.push(sequence.observe(output.attention.as_deref(), policy, model, place * kv_heads, layer));
             decisions.push(sequence.cut(policy, model, place * kv_heads, layer)?);
         }
         let (cuts, kept): (Vec<_>, Vec<_>) = decisions.into_iter().map(apart).unzip();

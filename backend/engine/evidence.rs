@@ -3,11 +3,13 @@
 use candle_core::{DType, Result, Tensor};
 
 use crate::cache::bounded::LayerCache;
-use crate::cache::ledger::Ledger;
+use crate::cache::ledger::{Decision, Ledger};
 use crate::model::decoder::Decoder;
 use crate::policy::weighing::{LikenessToOthers, attention_to_all, attention_to_past, likeness_to_mean};
-use crate::policy::{Evidence, Likeness, NewestQueries, Weighed};
+use crate::policy::{Evidence, Likeness, NewestQueries, Policy, Weighed};
 use crate::trace::step::KvHead;
+
+use super::generation::EngineError;
 
 /// Most bytes of cosines at once.
 pub(super) const TILE_BYTES: usize = 64 << 20;
@@ -44,7 +46,7 @@ pub fn weigh<'c>(
         let part = Part { cache, first, columns: columns.collect() };
         let mut weighed = vec![Weighed::default(); shape.kv_heads];
         if let Some(queries) = evidence.queries {
-            let importance = part.importance(queries, model.scale())?;
+            let importance = part.importance(queries, evidence.remembered(), model.scale())?;
             weighed.iter_mut().zip(importance).for_each(|(own, importance)| own.importance = importance);
         }
         if let Some(likeness) = evidence.likeness {
@@ -56,6 +58,44 @@ pub fn weigh<'c>(
     Ok(all)
 }
 
+/// Decides who leaves, with what the policy wants to know of keys and queries; the tensors must follow. `layer` gives a layer's
+/// cache, where this sequence's heads begin at `first`.
+///
+/// # Errors
+/// When scores cannot be ranked or memory runs out.
+pub(crate) fn cut<'c>(
+    ledger: &mut Ledger,
+    policy: &Policy,
+    model: &Decoder,
+    first: usize,
+    layer: impl Fn(usize) -> &'c LayerCache,
+) -> std::result::Result<Option<Decision>, EngineError> {
+    let evidence = policy.evidence();
+    if !evidence.is_weighed() || !ledger.is_due(policy) {
+        return Ok(ledger.cut(policy)?);
+    }
+    let weighed = weigh(model, evidence, ledger, first, layer)?;
+    Ok(ledger.cut_weighed(policy, &weighed)?)
+}
+
+/// Attention that a pass measured, `columns` of every head's cache, as (position, mass) in the order of a ledger's slots: before
+/// a cut moves the columns.
+pub(crate) fn received<'c>(
+    ledger: &Ledger,
+    columns: &[Vec<f32>],
+    model: &Decoder,
+    first: usize,
+    layer: impl Fn(usize) -> &'c LayerCache,
+) -> Vec<Vec<(u32, f32)>> {
+    let head_mass = |(head, mass): (KvHead, &Vec<f32>)| {
+        let cache = layer(usize::from(head.layer));
+        let column = |slot| cache.column(first + usize::from(head.head), slot);
+        let positions = ledger.positions(head).iter().enumerate();
+        positions.map(|(slot, &position)| (position, mass[column(slot)])).collect()
+    };
+    model.shape().iter().zip(columns).map(head_mass).collect()
+}
+
 impl Part<'_> {
     /// Keys of this sequence's heads, `(kv_heads, columns, head_dim)` in f32.
     fn keys(&self) -> Result<Tensor> {
@@ -63,16 +103,17 @@ impl Part<'_> {
         keys.narrow(0, self.first, self.columns.len())?.to_dtype(DType::F32)?.contiguous()
     }
 
-    fn importance(&self, asked: NewestQueries, scale: f64) -> Result<Vec<Vec<f32>>> {
+    /// `most` of the newest queries are asked: a cache may remember more, for others.
+    fn importance(&self, asked: NewestQueries, most: usize, scale: f64) -> Result<Vec<Vec<f32>>> {
         let Some(remembered) = self.cache.queries() else {
             candle_core::bail!("no queries were remembered for this policy")
         };
         let queries = remembered.of(self.first / self.columns.len().max(1))?;
         let keys = self.keys()?;
         let (kv_heads, columns, head_dim) = keys.dims3()?;
-        let (query_heads, count, _) = queries.dims3()?;
-        let group = query_heads / kv_heads;
-        let queries = queries.to_dtype(DType::F32)?;
+        let (query_heads, held, _) = queries.dims3()?;
+        let (group, count) = (query_heads / kv_heads, held.min(most));
+        let queries = queries.narrow(1, held - count, count)?.to_dtype(DType::F32)?;
         let folded = queries.contiguous()?.reshape((kv_heads, group * count, head_dim))?;
         let logits = (folded.matmul(&keys.transpose(1, 2)?.contiguous()?)? * scale)?.flatten_all()?.to_vec1::<f32>()?;
         let by_head = logits.chunks_exact(group * count * columns).zip(&self.columns);

@@ -168,7 +168,7 @@ impl<'a> Generation<'a> {
         let output = outputs.swap_remove(0);
         self.sequence.append(phase, tokens.len(), output.log_beta.as_ref(), output.key_norm.as_ref());
         let layer = |layer| self.cache.layer(layer);
-        let attention = self.sequence.observe(output.attention.as_deref(), self.model, 0, layer);
+        let attention = self.sequence.observe(output.attention.as_deref(), self.policy, self.model, 0, layer);
         let decision = self.sequence.cut(self.policy, self.model, 0, layer)?;
         if let Some(decision) = &decision {
             self.cache.keep(&decision.kept)?;

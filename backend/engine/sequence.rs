@@ -8,9 +8,9 @@ use crate::cache::ledger::{Births, Decision, Ledger};
 use crate::model::decoder::Decoder;
 use crate::policy::{Policy, Scope};
 use crate::trace::grid::Grid;
-use crate::trace::step::{Cut, KvHead, Pass, Phase};
+use crate::trace::step::{Cut, Pass, Phase};
 
-use super::evidence::weigh;
+use super::evidence::{cut, received};
 use super::generation::{EngineError, Request, Stop};
 use super::sampling::{Drawn, Sampler, greedy_on_device};
 
@@ -126,27 +126,23 @@ impl Sequence {
         first: usize,
         layer: impl Fn(usize) -> &'c LayerCache,
     ) -> Result<Option<Decision>, EngineError> {
-        let evidence = policy.evidence();
-        if !evidence.is_weighed() || !self.is_due(policy) {
-            return Ok(self.ledger.cut(policy)?);
-        }
-        let weighed = weigh(model, evidence, &self.ledger, first, layer)?;
-        Ok(self.ledger.cut_weighed(policy, &weighed)?)
+        cut(&mut self.ledger, policy, model, first, layer)
     }
 
-    /// Books the attention that a pass measured, before a cut moves columns, and gives it by position where it is recorded.
+    /// Takes the attention that a pass measured: books it where the policy goes by it, and gives it where it is recorded.
     pub(super) fn observe<'c>(
         &mut self,
         columns: Option<&[Vec<f32>]>,
+        policy: &Policy,
         model: &Decoder,
         first: usize,
         layer: impl Fn(usize) -> &'c LayerCache,
     ) -> Option<Vec<Vec<(u32, f32)>>> {
-        let by_position = self.attention_by_position(columns?, model, first, layer);
-        for (head, received) in model.shape().iter().zip(&by_position) {
-            self.ledger.observe(head, received.iter().map(|&(_, mass)| mass));
+        let received = received(&self.ledger, columns?, model, first, layer);
+        if policy.evidence().attention {
+            self.ledger.observe(&received);
         }
-        self.request.record_attention.then_some(by_position)
+        self.request.record_attention.then_some(received)
     }
 
     /// Whether a pass's last hidden state is needed for logits.
@@ -191,24 +187,6 @@ impl Sequence {
 
     fn non_finite(&self, model: &Decoder) -> EngineError {
         EngineError::NonFiniteLogits { tokens_seen: self.ledger.seen(), dtype: model.dtype().as_str() }
-    }
-
-    /// Attention from cache columns to positions, before a cut moves them. `layer` gives a layer's cache, where this
-    /// sequence's heads begin at `first`.
-    fn attention_by_position<'c>(
-        &self,
-        columns: &[Vec<f32>],
-        model: &Decoder,
-        first: usize,
-        layer: impl Fn(usize) -> &'c LayerCache,
-    ) -> Vec<Vec<(u32, f32)>> {
-        let head_mass = |(head, mass): (KvHead, &Vec<f32>)| {
-            let cache = layer(usize::from(head.layer));
-            let column = |slot| cache.column(first + usize::from(head.head), slot);
-            let positions = self.ledger.positions(head).iter().enumerate();
-            positions.map(|(slot, &position)| (position, mass[column(slot)])).collect()
-        };
-        model.shape().iter().zip(columns).map(head_mass).collect()
     }
 }
 

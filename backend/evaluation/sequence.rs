@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use crate::cache::bounded::SequenceCache;
 use crate::cache::ledger::{Births, Ledger};
-use crate::engine::evidence::weigh;
+use crate::engine::evidence::{cut, received};
 use crate::engine::generation::EngineError;
 use crate::model::decoder::{Decoder, Input, Want};
 use crate::policy::Policy;
@@ -37,13 +37,7 @@ impl Sequence {
     /// # Errors
     /// When scores cannot be ranked or memory runs out.
     pub fn cut(&mut self, model: &Decoder, policy: &Policy) -> Result<(), EngineError> {
-        let evidence = policy.evidence();
-        let weighed = if evidence.is_weighed() && self.ledger.is_due(policy) {
-            weigh(model, evidence, &self.ledger, 0, |layer| self.cache.layer(layer))?
-        } else {
-            Vec::new()
-        };
-        if let Some(decision) = self.ledger.cut_weighed(policy, &weighed)? {
+        if let Some(decision) = cut(&mut self.ledger, policy, model, 0, |layer| self.cache.layer(layer))? {
             self.cache.keep(&decision.kept)?;
         }
         Ok(())
@@ -78,12 +72,10 @@ pub fn read(
             log_beta: output.log_beta.as_ref(),
             key_norm: output.key_norm.as_ref(),
         });
-        let received = output.attention.iter().flatten();
-        for (head, columns) in model.shape().iter().zip(received) {
-            let cache = sequence.cache.layer(usize::from(head.layer));
-            let entries = sequence.ledger.positions(head).len();
-            let by_slot = (0..entries).map(|slot| columns[cache.column(usize::from(head.head), slot)]);
-            sequence.ledger.observe(head, by_slot);
+        if let Some(columns) = &output.attention {
+            let Sequence { cache, ledger } = sequence;
+            let received = received(ledger, columns, model, 0, |layer| cache.layer(layer));
+            ledger.observe(&received);
         }
     }
     let last = |hidden: &Tensor| hidden.narrow(0, tokens.len() - rows, rows);

@@ -108,13 +108,17 @@ impl PolicyKind {
 
     /// The policy as its authors describe it, with `budget` entries a head and a cut at `budget + buffer`. The full cache
     /// has no use for either, and only `random` for a seed.
-    pub fn policy(self, budget: u32, buffer: u32, seed: u64) -> Policy {
+    ///
+    /// # Errors
+    /// When `budget` is too small for it.
+    pub fn policy(self, budget: u32, buffer: u32, seed: u64) -> Result<Policy, TooSmall> {
         if self == Self::Full {
-            return Policy::full();
+            return Ok(Policy::full());
         }
+        self.check_budget(budget)?;
         let Protect { sinks, recent } = self.protect(budget);
-        let protect = Protect { sinks: sinks.min(budget), recent: recent.min(budget) };
-        Policy { scorer: self.scorer(seed), rule: Some(CutRule { protect, ..CutRule::per_head(budget, buffer) }) }
+        let protect = Protect { sinks: sinks.min(budget), recent };
+        Ok(Policy { scorer: self.scorer(seed), rule: Some(CutRule { protect, ..CutRule::per_head(budget, buffer) }) })
     }
 
     /// Refuses budgets with which it has nothing to choose by: those that do not go beyond the queries it asks.

@@ -183,7 +183,7 @@ fn run(model: &Decoder, policy: &Policy) -> (Vec<Pass>, Recording) {
 #[test]
 fn h2o_scores_are_the_attention_that_was_recorded() {
     let model = golden::model("qwen3-rg");
-    let (passes, recording) = run(&model, &PolicyKind::H2o.policy(12, 5, 0));
+    let (passes, recording) = run(&model, &PolicyKind::H2o.policy(12, 5, 0).unwrap());
     let evictions = passes.iter().flat_map(|pass| pass.cut.iter().flat_map(|cut| &cut.evictions));
     let mut seen = 0;
     for eviction in evictions {
@@ -198,7 +198,7 @@ fn h2o_scores_are_the_attention_that_was_recorded() {
 fn tova_scores_are_what_the_newest_query_attended_to() {
     let model = golden::model("qwen3-rg");
     let kv_heads = model.shape().kv_heads;
-    let (passes, _) = run(&model, &PolicyKind::Tova.policy(12, 1, 0));
+    let (passes, _) = run(&model, &PolicyKind::Tova.policy(12, 1, 0).unwrap());
     let mut seen = 0;
     for pass in passes.iter().filter(|pass| pass.phase == Phase::Decode) {
         let attention = pass.attention.as_ref().unwrap();
@@ -221,7 +221,7 @@ fn what_is_found_out_for_a_cut_is_plain_arithmetic() {
     let shape = model.shape();
     let tokens = prompt(31);
     for kind in [PolicyKind::SnapKv, PolicyKind::RKv, PolicyKind::KeyDiff] {
-        let policy = kind.policy(12, 1, 0);
+        let policy = kind.policy(12, 1, 0).unwrap();
         let evidence = policy.scorer.evidence();
         let (mut cache, mut ledger) = (model.new_cache(0).unwrap(), Ledger::new(shape));
         let mut looked_at = 0;

@@ -129,11 +129,11 @@ fn policies() -> Vec<(&'static str, Policy)> {
         ("global", retention(CutRule { scope: Scope::Global, ..rule })),
         ("threshold", retention(CutRule { threshold: Some(0.3), ..rule })),
         ("window", Policy { scorer: Box::new(Recency::window()), rule: Some(rule) }),
-        ("h2o", PolicyKind::H2o.policy(12, 5, 0)),
-        ("snapkv", PolicyKind::SnapKv.policy(12, 5, 0)),
-        ("r-kv", PolicyKind::RKv.policy(12, 5, 0)),
-        ("tova", PolicyKind::Tova.policy(12, 1, 0)),
-        ("keydiff", PolicyKind::KeyDiff.policy(12, 5, 0)),
+        ("h2o", PolicyKind::H2o.policy(12, 5, 0).unwrap()),
+        ("snapkv", PolicyKind::SnapKv.policy(12, 5, 0).unwrap()),
+        ("r-kv", PolicyKind::RKv.policy(12, 5, 0).unwrap()),
+        ("tova", PolicyKind::Tova.policy(12, 1, 0).unwrap()),
+        ("keydiff", PolicyKind::KeyDiff.policy(12, 5, 0).unwrap()),
         ("random", Policy { scorer: Box::new(Random { seed: 3 }), rule: Some(rule) }),
     ]
 }

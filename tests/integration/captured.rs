@@ -94,7 +94,7 @@ fn policies() -> Vec<(&'static str, Policy)> {
         ("protected ends", retention(CutRule { protect: Protect { sinks: 2, recent: 4 }, ..rule })),
         ("a cut at every step", retention(CutRule::per_head(12, 1))),
         ("knorm", Policy { scorer: Box::new(Retention { key_norm: true, ..Retention::default() }), rule: Some(rule) }),
-        ("keydiff", PolicyKind::KeyDiff.policy(12, 5, 0)),
+        ("keydiff", PolicyKind::KeyDiff.policy(12, 5, 0).unwrap()),
         ("global", retention(CutRule { scope: Scope::Global, ..rule })),
         ("threshold", retention(CutRule { threshold: Some(0.3), ..rule })),
         ("window", Policy { scorer: Box::new(Recency::window()), rule: Some(rule) }),

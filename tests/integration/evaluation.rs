@@ -24,7 +24,7 @@ fn document(seed: u64) -> Document {
 }
 
 fn cell(kind: PolicyKind, budget: u32) -> Cell {
-    Cell { kind, budget: Some(budget), policy: kind.policy(budget, 3, 5) }
+    Cell { kind, budget: Some(budget), policy: kind.policy(budget, 3, 5).unwrap() }
 }
 
 fn take(loaded: &Loaded, protocol: Protocol, cells: &[Cell], document: &Document) -> Vec<Outcome> {
@@ -92,9 +92,18 @@ fn with_room_for_everything_every_policy_and_protocol_says_what_the_full_cache_s
 fn a_cell_does_not_depend_on_the_cells_beside_it() {
     let loaded = builtin();
     let document = document(4);
-    let both = [cell(PolicyKind::TrimKv, 20), cell(PolicyKind::Random, 20)];
-    let together = take(&loaded, Protocol::Streamed(16), &both, &document);
-    for (outcome, cell) in together.iter().zip(both) {
+    // Some ask for attention, some for one query, some for eight: each must get its own.
+    let kinds = [
+        PolicyKind::TrimKv,
+        PolicyKind::Random,
+        PolicyKind::H2o,
+        PolicyKind::Tova,
+        PolicyKind::SnapKv,
+        PolicyKind::RKv,
+    ];
+    let all = kinds.map(|kind| cell(kind, 20));
+    let together = take(&loaded, Protocol::Streamed(16), &all, &document);
+    for (outcome, cell) in together.iter().zip(all) {
         let alone = take(&loaded, Protocol::Streamed(16), &[cell], &document)[0];
         assert!((outcome.nll - alone.nll).abs() < 1e-4, "{outcome:?} and {alone:?}");
     }

@@ -24,7 +24,7 @@ pub struct AttendOne<'a> {
     pub received: Option<&'a [Mutex<Vec<f32>>]>,
 }
 
-/// Whether the kernel for GPUs has room for what it shares between the warps of a block: 48 KiB.
+/// Whether the kernel for GPUs has room for what it shares between the warps of a block (as many as in `kernels.cu`): 48 KiB.
 pub fn attention_fits(group: usize, head_dim: usize) -> bool {
     const WARPS: usize = 4;
     WARPS * group * (head_dim + 2) * size_of::<f32>() <= 48 << 10
