@@ -84,11 +84,10 @@ pub fn diagnose(recording: &Recording, heads: &[HeadReading], described: &Descri
     if evicted > 0 && ties as f64 / evicted as f64 > MANY_TIES {
         let share = 100.0 * ties as f64 / evicted as f64;
         let (severity, why) = match described.shares_scores {
-            true => (Severity::Note, ", for neighbours share a score under this policy"),
-            false => (Severity::Problem, ""),
+            true => (Severity::Note, ", as neighbours may under this policy"),
+            false => (Severity::Problem, ": the newer of equals stays"),
         };
-        let message =
-            format!("{share:.0} % of the evicted entries tied with one that stayed{why}: the newer of equals stays");
+        let message = format!("{share:.0} % of the evicted entries tied with one that stayed{why}");
         add("many-ties", severity, message, Vec::new());
     }
     let infinite = lives.shape().iter().filter(|&head| lives.log_beta(head).iter().any(|beta| !beta.is_finite()));
